@@ -1,0 +1,73 @@
+"""Create the pipeline's Kafka topics, before anyone writes to them. Run again, it changes nothing."""
+
+import os
+import sys
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+# Kafka configuration
+kafka_bootstrap_servers = "kafka0:29092"
+num_partitions = 2  # of each data topic; more of them let more consumers read at the same time
+replication_factor = 1  # copies of each partition; at most the number of brokers
+
+# How long to wait for the broker to answer, in seconds.
+WAIT_FOR_KAFKA = 120
+
+
+def topics(partitions: int, replicas: int) -> dict[str, dict]:
+    """The topics by name, as KafkaAdminClient.create_topics takes them."""
+    data = {"num_partitions": partitions, "replication_factor": replicas}
+    return {
+        "sensor-data-raw": data,
+        "sensor-data-aggregated": data,
+        # The windows job's progress tokens (see pyspark/sink.py): only the newest of a key is kept.
+        "sensor-data-progress": {
+            "num_partitions": 1,
+            "replication_factor": replicas,
+            "configs": {"cleanup.policy": "compact"},
+        },
+    }
+
+
+def create(servers: str, wanted: dict[str, dict]) -> None:
+    """Create what is missing of `wanted`, say what is there, and return when every partition has a leader.
+
+    Raises KafkaError when the broker can't be reached or refuses, SystemExit when a topic that is there
+    has another number of partitions: a change would move vehicles to other partitions under the feet of its readers.
+    """
+    with KafkaAdminClient(
+        bootstrap_servers=servers, bootstrap_timeout_ms=WAIT_FOR_KAFKA * 1000, reconnect_backoff_max_ms=1000
+    ) as admin:
+        for name, settings in wanted.items():
+            try:
+                admin.create_topics({name: settings})
+                print(f"topic {name}: created with {settings['num_partitions']} partitions", flush=True)
+            except TopicAlreadyExistsError:
+                print(f"topic {name}: there already", flush=True)
+        admin.wait_for_topics(list(wanted), timeout_ms=30_000)
+        for topic in admin.describe_topics(list(wanted)):
+            expected, found = wanted[topic["name"]]["num_partitions"], len(topic["partitions"])
+            if found != expected:
+                sys.exit(
+                    f"Topic {topic['name']} has {found} partitions, not {expected}: set num_partitions in"
+                    f" kafka/create_topics.py back to {found}, or remove all data (`make reset`,"
+                    " `docker compose down --volumes`) and start again."
+                )
+
+
+def main() -> None:
+    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
+    if num_partitions < 1 or replication_factor < 1:
+        sys.exit("num_partitions and replication_factor in kafka/create_topics.py must be 1 or more.")
+    try:
+        create(servers, topics(num_partitions, replication_factor))
+    except KafkaError as error:
+        sys.exit(
+            f"The topics could not be created: {error}. Check that Kafka runs and is reachable at {servers}"
+            f" (waited up to {WAIT_FOR_KAFKA} s for it)."
+        )
+
+
+if __name__ == "__main__":
+    main()
