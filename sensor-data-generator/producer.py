@@ -1,0 +1,148 @@
+"""Simulate a fleet of vehicles and publish their sensor readings to Kafka as JSON, one record per vehicle and iteration."""
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from delivery import Deliveries
+from fleet import Fleet
+from last_seq import last_seq
+
+# Script configuration
+num_entities = 200  # vehicles; each sends one reading per iteration; 1 or more
+sensor_interval = 5  # seconds to wait after an iteration; 0 sends without a pause
+script_duration = 60 * 15  # seconds the script runs
+
+# Kafka configuration
+kafka_bootstrap_servers = "kafka0:29092"
+kafka_topic = "sensor-data-raw"
+
+# Records that may wait for the broker's acknowledgement at a time. They are what a broker outage costs in memory.
+max_in_flight = 50_000
+
+# How long to wait for the broker: at the start, and at the end for the last acknowledgements (seconds).
+WAIT_FOR_KAFKA = 120
+WAIT_FOR_ACKNOWLEDGEMENTS = 8
+
+_stop_signal: signal.Signals | None = None
+
+
+def number(name: str, default: float, minimum: float, whole: bool = False) -> float:
+    """The constant `default`, or the environment variable `name` where it is set; ends the program if it is not allowed."""
+    given = os.environ.get(name, default)
+    try:
+        value = int(given) if whole else float(given)
+        if whole and value != float(given):
+            raise ValueError
+    except (ValueError, TypeError, OverflowError):
+        value = math.nan
+    if not minimum <= value < math.inf:
+        kind = "a whole number" if whole else "a number of seconds"
+        print(f"{name} (or {name.lower()}) is {given!r}: it must be {kind}, {minimum} or more.", file=sys.stderr)
+        sys.exit(2)
+    return value
+
+
+def connect(servers: str, topic: str) -> KafkaProducer:
+    """An idempotent producer for `topic`; raises KafkaError when there is no broker or no such topic in time."""
+    producer = KafkaProducer(
+        bootstrap_servers=servers,
+        bootstrap_timeout_ms=WAIT_FOR_KAFKA * 1000,
+        reconnect_backoff_max_ms=1000,
+        allow_auto_create_topics=False,
+        enable_idempotence=True,
+        acks="all",
+        compression_type="lz4",
+        linger_ms=20,
+        batch_size=128 * 1024,
+    )
+    if not producer.partitions_for(topic):
+        raise KafkaError(f"there is no topic {topic}; kafka/create_topics.py creates it")
+    return producer
+
+
+def stop(signum: int, _frame: object) -> None:
+    global _stop_signal
+    _stop_signal = signal.Signals(signum)
+
+
+def stopping() -> bool:
+    return _stop_signal is not None
+
+
+def wait(seconds: float) -> None:
+    """Wait, but not on when a signal came."""
+    end = time.monotonic() + seconds
+    while not stopping() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.2))
+
+
+def now() -> str:
+    """The present moment as it is written in a record: ISO 8601, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def run(fleet: Fleet, deliveries: Deliveries, interval: float, duration: float) -> None:
+    """Send one reading of every vehicle, wait `interval` seconds, and again, for `duration` seconds or until a signal."""
+    start = last_line = time.monotonic()
+    iteration = 0
+    while not stopping() and time.monotonic() - start < duration:
+        for reading in fleet.readings(now()):
+            key = str(reading["entity"]).encode()
+            deliveries.send(key, json.dumps(reading, separators=(",", ":")).encode())
+        iteration += 1
+        # One line per iteration, but no more than one a second.
+        if interval >= 1 or time.monotonic() - last_line >= 1:
+            last_line = time.monotonic()
+            print(
+                f"iteration {iteration}: {deliveries.sent} sent, {deliveries.acknowledged} acknowledged,"
+                f" {deliveries.failed} failed, {last_line - start:.0f} of {duration:g} s",
+                flush=True,
+            )
+        wait(min(interval, start + duration - time.monotonic()))
+
+
+def main() -> None:
+    entities = int(number("NUM_ENTITIES", num_entities, minimum=1, whole=True))
+    interval = number("SENSOR_INTERVAL", sensor_interval, minimum=0)
+    duration = number("SCRIPT_DURATION", script_duration, minimum=0)
+    in_flight = int(number("MAX_IN_FLIGHT", max_in_flight, minimum=1, whole=True))
+    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
+    topic = os.environ.get("KAFKA_TOPIC", kafka_topic)
+
+    try:
+        producer = connect(servers, topic)
+        fleet = Fleet(entities, last_seq(servers, topic, entities))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except KafkaError as error:
+        sys.exit(
+            f"No readings can be sent to {topic} at {servers}: {error}."
+            f" Check that Kafka runs there (waited up to {WAIT_FOR_KAFKA} s)."
+        )
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    print(f"{entities} vehicles send to {topic} every {interval:g} s for {duration:g} s", flush=True)
+    deliveries = Deliveries(producer, topic, in_flight, stopping)
+    run(fleet, deliveries, interval, duration)
+    deliveries.close(WAIT_FOR_ACKNOWLEDGEMENTS)
+
+    ended = f"stopped by {_stop_signal.name}" if _stop_signal else "finished"
+    print(
+        f"{ended}: {deliveries.sent} sent, {deliveries.acknowledged} acknowledged, {deliveries.failed} failed",
+        flush=True,
+    )
+    if deliveries.failed:
+        sys.exit(f"{deliveries.failed} records were not delivered, the last for this reason: {deliveries.last_error}")
+
+
+if __name__ == "__main__":
+    main()
