@@ -1,0 +1,154 @@
+"""Register one Druid ingestion supervisor per topic, wait until they run, and exit. Run again, it changes nothing."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+# Druid configuration
+druid_url = "http://router:8888"
+
+# Kafka configuration: where Druid reads from; takes the place of "bootstrap.servers" in the specs
+kafka_bootstrap_servers = "kafka0:29092"
+
+# Seconds to wait, for each of: Kafka, Druid, the supervisors
+WAIT_FOR = 180
+
+# Seconds that one request to Druid may take
+REQUEST_TIMEOUT = 15
+
+
+T = TypeVar("T")
+
+
+class NotThere(Exception):
+    """What is waited for is not there yet; the text says what was seen instead."""
+
+
+class Refused(Exception):
+    """Druid refused a specification; the text is Druid's reason."""
+
+
+def load_specs(folder: Path, servers: str) -> dict[str, dict[str, Any]]:
+    """The specifications of `folder` by datasource, with `servers` as the Kafka brokers to read from.
+
+    Raises ValueError naming the file that is not a Kafka supervisor specification.
+    """
+    specs = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            spec = json.loads(path.read_text())
+            spec["spec"]["ioConfig"]["consumerProperties"]["bootstrap.servers"] = servers
+            specs[spec["spec"]["dataSchema"]["dataSource"]] = spec
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path.name} is not a Kafka supervisor specification ({error!r}); mend it") from error
+    return specs
+
+
+def wait_for(what: str, check: Callable[[], T], seconds: float) -> T:
+    """What check() returns, once it no longer raises NotThere; TimeoutError with the last thing seen after `seconds`."""
+    deadline, seen = time.monotonic() + seconds, ""
+    while True:
+        try:
+            return check()
+        except NotThere as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what} not there after {seconds:g} s: {error}") from error
+            if str(error) != seen:
+                seen = str(error)
+                print(f"waiting for {what}: {seen}", flush=True)
+            time.sleep(0.5)
+
+
+def ask(method: str, path: str, **options: Any) -> Any:
+    """Druid's JSON answer. Raises NotThere when it gives none, Refused with its reason when it says 400 or the like."""
+    try:
+        response = requests.request(method, setting("druid_url") + path, timeout=REQUEST_TIMEOUT, **options)
+    except requests.RequestException as error:
+        raise NotThere(f"no answer from {setting('druid_url')} ({type(error).__name__})") from error
+    if 400 <= response.status_code < 500 and response.status_code not in (404, 408, 429):
+        raise Refused(reason(response))
+    if not response.ok:
+        raise NotThere(f"{path} answered {response.status_code}: {reason(response)}")
+    try:
+        return response.json()
+    except ValueError as error:
+        raise NotThere(f"{path} answered no JSON: {response.text[:200]!r}") from error
+
+
+def reason(response: requests.Response) -> str:
+    """Why Druid said no, in its own words."""
+    try:
+        answer = response.json()
+        return str(answer.get("errorMessage") or answer.get("error") or answer)
+    except (ValueError, AttributeError):
+        return response.text.strip()[:500] or response.reason
+
+
+def check_topics(servers: str, topics: set[str]) -> None:
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=servers, bootstrap_timeout_ms=5000)
+        try:
+            missing = topics - consumer.topics()
+        finally:
+            consumer.close()
+    except KafkaError as error:
+        raise NotThere(f"Kafka does not answer at {servers} ({error})") from error
+    if missing:
+        raise NotThere(f"no topic {', '.join(sorted(missing))}; kafka/create_topics.py creates it")
+
+
+def check_druid() -> None:
+    """Druid takes supervisors: the overlord leads and at least one worker is there to run tasks."""
+    workers = ask("GET", "/druid/indexer/v1/workers")
+    if not workers:
+        raise NotThere("the overlord has no worker yet")
+
+
+def register(name: str, spec: dict[str, Any]) -> None:
+    """Post the specification; Druid leaves a supervisor alone whose specification is the same."""
+    ask("POST", "/druid/indexer/v1/supervisor", params={"skipRestartIfUnmodified": "true"}, json=spec)
+
+
+def check_running(name: str) -> None:
+    state = ask("GET", f"/druid/indexer/v1/supervisor/{name}/status")["payload"]
+    if state["detailedState"] != "RUNNING":
+        errors = [error.get("message") or error.get("exceptionClass") for error in state.get("recentErrors", [])]
+        raise NotThere(f"{state['detailedState']}{': ' if errors else ''}{'; '.join(map(str, errors[-1:]))}")
+
+
+def setting(name: str) -> str:
+    """The constant `name`, or the environment variable of the same name in capitals where it is set."""
+    return os.environ.get(name.upper(), str(globals()[name]))
+
+
+def main() -> None:
+    servers = setting("kafka_bootstrap_servers")
+    try:
+        specs = load_specs(Path(__file__).parent, servers)
+        topics = {spec["spec"]["ioConfig"]["topic"] for spec in specs.values()}
+        wait_for("the topics", lambda: check_topics(servers, topics), WAIT_FOR)
+        wait_for("Druid", check_druid, WAIT_FOR)
+        for name, spec in specs.items():
+            wait_for(f"Druid to take {name}", lambda n=name, s=spec: register(n, s), WAIT_FOR)
+            print(f"supervisor {name}: registered", flush=True)
+        for name in specs:
+            wait_for(f"supervisor {name}", lambda n=name: check_running(n), WAIT_FOR)
+            print(f"supervisor {name}: RUNNING", flush=True)
+    except Refused as error:
+        sys.exit(f"Druid refused a supervisor: {error}")
+    except (TimeoutError, ValueError) as error:
+        sys.exit(f"The supervisors could not be registered: {error}.")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
