@@ -1,0 +1,171 @@
+"""How each part is: asked for, never guessed. Every check returns a few words, or raises Unhealthy with the reason."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import requests
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from services import PROGRESS_FILE, router_url
+from settings import env_file
+
+RAW, AGGREGATED = "sensor-data-raw", "sensor-data-aggregated"
+TIMEOUT = 10  # seconds for one answer
+
+
+class Unhealthy(Exception):
+    """The part doesn't do its work, or not yet; the text says what was seen."""
+
+
+def check_port(port: str) -> Callable[[], str]:
+    def check() -> str:
+        try:
+            with socket.create_connection(("127.0.0.1", int(env_file()[port])), timeout=TIMEOUT):
+                return "answers"
+        except OSError as error:
+            raise Unhealthy(f"no answer ({error.strerror or error})") from error
+
+    return check
+
+
+def check_druid(port: str, path: str) -> Callable[[], str]:
+    def check() -> str:
+        get(f"http://127.0.0.1:{env_file()[port]}{path}")
+        return "ready"
+
+    return check
+
+
+def check_kafka() -> str:
+    first, end = raw_offsets()
+    return f"{end - first} readings in {RAW}"
+
+
+def check_pyspark() -> str:
+    progress = job_progress()
+    age = time.time() - PROGRESS_FILE.stat().st_mtime
+    if age > 30:  # noqa: PLR2004 - seconds; it is written every second
+        raise Unhealthy(f"no sign of life for {age:.0f} s")
+    if "batch" not in progress:
+        return "waits for readings"
+    return f"batch {progress['batch']}, lag {job_lag(progress)}, watermark {progress['watermark']}"
+
+
+def check_supervisors() -> str:
+    """Both supervisors run; with their lag in records."""
+    lags = []
+    for name in (RAW, AGGREGATED):
+        status = get(f"{router_url()}/druid/indexer/v1/supervisor/{name}/status")["payload"]
+        if status["detailedState"] != "RUNNING":
+            raise Unhealthy(f"supervisor {name} is {status['detailedState']}")
+        lags.append(f"{name} RUNNING, lag {status.get('aggregateLag') or 0}")
+    return "; ".join(lags)
+
+
+# By service; a one-shot that has nothing to answer is healthy when it has ended well.
+CHECKS: dict[str, Callable[[], str]] = {
+    "zookeeper": check_port("ZOOKEEPER_PORT"),
+    "kafka0": check_kafka,
+    "coordinator": check_druid("COORDINATOR_PORT", "/status/health"),
+    "broker": check_druid("BROKER_PORT", "/druid/broker/v1/readiness"),
+    "historical": check_druid("HISTORICAL_PORT", "/druid/historical/v1/readiness"),
+    "indexer": check_druid("INDEXER_PORT", "/status/health"),
+    "router": check_druid("ROUTER_PORT", "/status/health"),
+    "pyspark": check_pyspark,
+    "supervisor-specs": check_supervisors,
+}
+
+
+def get(url: str) -> Any:  # noqa: ANN401 - whatever JSON it is
+    try:
+        response = requests.get(url, timeout=TIMEOUT)
+        response.raise_for_status()
+        return response.json() if response.content else None
+    except (requests.RequestException, ValueError) as error:
+        raise Unhealthy(f"no good answer from {url} ({type(error).__name__})") from error
+
+
+def sql(query: str) -> list[dict[str, Any]]:
+    """The rows that Druid answers; counts are exact. Raises Unhealthy when it gives none."""
+    request = {"query": query, "context": {"useApproximateCountDistinct": False}}
+    try:
+        response = requests.post(f"{router_url()}/druid/v2/sql", json=request, timeout=60)
+        response.raise_for_status()
+        return list(response.json())
+    except (requests.RequestException, ValueError) as error:
+        raise Unhealthy(f"no answer from Druid to: {query} ({type(error).__name__})") from error
+
+
+def rows(datasource: str) -> int:
+    """How many rows a datasource has; 0 while Druid doesn't know it yet."""
+    try:
+        return int(sql(f'SELECT COUNT(*) AS n FROM "{datasource}"')[0]["n"])
+    except Unhealthy:
+        return 0
+
+
+def raw_offsets() -> tuple[int, int]:
+    """The first and the end offset of the raw topic, summed over its partitions; their difference is its records."""
+    servers = f"127.0.0.1:{env_file()['KAFKA_PORT']}"
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=servers, bootstrap_timeout_ms=5000, allow_auto_create_topics=False)
+        try:
+            partitions = [TopicPartition(RAW, p) for p in consumer.partitions_for_topic(RAW) or ()]
+            first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+            return sum(first.values()), sum(end.values())
+        finally:
+            consumer.close()
+    except KafkaError as error:
+        raise Unhealthy(f"Kafka does not answer ({error})") from error
+
+
+def job_progress() -> dict[str, Any]:
+    """What the windows job last wrote about itself (see report() in pyspark.py)."""
+    try:
+        return dict(json.loads(PROGRESS_FILE.read_text()))
+    except (OSError, ValueError) as error:
+        raise Unhealthy("not started yet") from error
+
+
+def job_lag(progress: dict[str, Any]) -> int:
+    """Readings in Kafka that the windows job has not read yet."""
+    read = (progress.get("offsets") or {}).get(RAW)
+    first, end = raw_offsets()
+    return end - sum(read.values()) if read else end - first
+
+
+def job_has_caught_up() -> bool:
+    """The windows job has read all readings and its watermark is where the newest of them put it."""
+    progress = job_progress()
+    if job_lag(progress):
+        return False
+    newest = sql(f'SELECT TIMESTAMP_TO_MILLIS(MAX(__time)) AS t FROM "{RAW}"')[0]["t"]
+    return newest is None or _millis(progress["watermark"]) >= newest - progress["watermark_seconds"] * 1000
+
+
+def windows() -> tuple[int, int]:
+    """How many windows the readings in Druid make up, by vehicle: those the watermark has closed, and those still open."""
+    progress = job_progress()
+    length = progress["window_seconds"] * 1000
+    # A window is closed when the watermark has passed its end: its readings are older than this.
+    closed_before = _millis(progress.get("watermark")) // length * length
+    window = f"TIMESTAMP_TO_MILLIS(__time) / {length}"
+    query = f"""
+        SELECT "closed", COUNT(*) AS n FROM (
+          SELECT TIMESTAMP_TO_MILLIS(__time) < {closed_before} AS "closed" FROM "{RAW}" GROUP BY 1, {window}, entity
+        ) GROUP BY 1"""
+    try:
+        found = {str(row["closed"]).lower() == "true": int(row["n"]) for row in sql(query)}
+    except Unhealthy:
+        return 0, 0
+    return found.get(True, 0), found.get(False, 0)
+
+
+def _millis(iso: str | None) -> int:
+    """Milliseconds since the epoch of an ISO 8601 time; 0 where there is none."""
+    return int(datetime.fromisoformat(iso).timestamp() * 1000) if iso else 0
