@@ -2,9 +2,11 @@
 
 import os
 import sys
+from typing import Any
+
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
@@ -15,7 +17,7 @@ replication_factor = 1  # copies of each partition; at most the number of broker
 WAIT_FOR_KAFKA = 120
 
 
-def topics(partitions: int, replicas: int) -> dict[str, dict]:
+def topics(partitions: int, replicas: int) -> dict[str, dict[str, Any]]:
     """The topics by name, as KafkaAdminClient.create_topics takes them."""
     data = {"num_partitions": partitions, "replication_factor": replicas}
     return {
@@ -30,7 +32,7 @@ def topics(partitions: int, replicas: int) -> dict[str, dict]:
     }
 
 
-def create(servers: str, wanted: dict[str, dict]) -> None:
+def create(servers: str, wanted: dict[str, dict[str, Any]]) -> None:
     """Create what is missing of `wanted`, say what is there, and return when every partition has a leader.
 
     Raises KafkaError when the broker can't be reached or refuses, SystemExit when a topic that is there

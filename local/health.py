@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import requests
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
+
+from kafka import KafkaConsumer, TopicPartition
 
 from services import PROGRESS_FILE, router_url
 from settings import env_file
@@ -49,7 +50,7 @@ def check_kafka() -> str:
 def check_pyspark() -> str:
     progress = job_progress()
     age = time.time() - PROGRESS_FILE.stat().st_mtime
-    if age > 30:  # noqa: PLR2004 - seconds; it is written every second
+    if age > 30:
         raise Unhealthy(f"no sign of life for {age:.0f} s")
     if "batch" not in progress:
         return "waits for readings"
@@ -81,7 +82,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 }
 
 
-def get(url: str) -> Any:  # noqa: ANN401 - whatever JSON it is
+def get(url: str) -> Any:
     try:
         response = requests.get(url, timeout=TIMEOUT)
         response.raise_for_status()
@@ -149,7 +150,7 @@ def job_has_caught_up() -> bool:
 
 
 def windows() -> tuple[int, int]:
-    """How many windows the readings in Druid make up, by vehicle: those the watermark has closed, and those still open."""
+    """How many windows, per vehicle, the readings in Druid make up: those the watermark closed and those still open."""
     progress = job_progress()
     length = progress["window_seconds"] * 1000
     # A window is closed when the watermark has passed its end: its readings are older than this.

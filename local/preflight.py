@@ -50,7 +50,12 @@ def owner(port: int) -> str:
     """Which process listens on a port, as far as this user may know."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
                 return f": {psutil.Process(connection.pid).name()}, process {connection.pid}"
     except (psutil.Error, OSError):
         pass

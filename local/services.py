@@ -28,7 +28,7 @@ OVERRIDES = {
     ],
 }
 
-# What Druid needs opened of Java's own modules from Java 17 on (docs: "Java runtime"); the image's start script adds it.
+# What Druid needs opened of Java's own modules (its docs, "Java runtime"); the image's start script adds the same.
 DRUID_JAVA_FLAGS = [
     "--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED",
     "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
@@ -134,8 +134,9 @@ def _kafka(env: dict[str, str]) -> Service:
 
 def format_kafka_storage() -> list[str]:
     """The command that prepares Kafka's log folder; it leaves one alone that is prepared."""
-    return [java(), "-XX:TieredStopAtLevel=1", *_log4j(), "-cp", f"{JARS / 'kafka'}/*", "kafka.tools.StorageTool",
-            "format", "--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(STACK / "kafka.properties")]  # fmt: skip
+    tool = [java(), "-XX:TieredStopAtLevel=1", *_log4j(), "-cp", f"{JARS / 'kafka'}/*", "kafka.tools.StorageTool"]
+    configuration = str(STACK / "kafka.properties")
+    return [*tool, "format", "--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", configuration]
 
 
 # Any 16 bytes in base64, the same at every format.

@@ -26,7 +26,7 @@ CONSOLE = "http://localhost:{port}/unified-console.html"
 State = dict[str, Any]
 
 
-def manager() -> Any:  # noqa: ANN401 - an XML-RPC proxy has whatever methods the server has
+def manager() -> Any:
     return ServerProxy("http://127.0.0.1", SupervisorTransport(None, None, f"unix://{SOCKET}")).supervisor
 
 
@@ -39,7 +39,7 @@ def states() -> dict[str, State]:
 
 
 def ended_badly(state: State) -> bool:
-    return state["statename"] == "FATAL" or (state["statename"] == "EXITED" and state["exitstatus"] != 0)
+    return bool(state["statename"] == "FATAL" or (state["statename"] == "EXITED" and state["exitstatus"] != 0))
 
 
 def last_words(name: str, lines: int = 1) -> str:
@@ -175,7 +175,7 @@ def wait_until_queryable(start: float) -> bool:
         if line != last:
             unchanged_since, last = time.monotonic(), line
             print(f"{time.monotonic() - start:4.0f} s  {line}", flush=True)
-        elif caught_up and time.monotonic() - unchanged_since > 20:  # noqa: PLR2004 - seconds
+        elif caught_up and time.monotonic() - unchanged_since > 20:
             return True
         time.sleep(1)
     return False
@@ -184,16 +184,15 @@ def wait_until_queryable(start: float) -> bool:
 def summary() -> None:
     first, end = health.raw_offsets()
     in_windows = health.sql(f'SELECT COUNT(*) AS n, SUM("count") AS readings FROM "{AGGREGATED}"')[0]
-    closed, still_open = health.windows()
+    _, still_open = health.windows()
     print(
         f"\n  {end - first:>12,}  readings in Kafka's topic {RAW}"
         f"\n  {health.rows(RAW):>12,}  rows in Druid's datasource {RAW}"
-        f"\n  {in_windows['n']:>12,}  rows in Druid's datasource {AGGREGATED}, with {in_windows['readings'] or 0:,} readings"
+        f"\n  {in_windows['n']:>12,}  rows in Druid's datasource {AGGREGATED}"
+        f"\n  {in_windows['readings'] or 0:>12,}  readings in these windows"
     )
     if still_open:
-        print(
-            f"  {still_open:>12,}  windows still open: readings that are newer by the watermark duration will close them"
-        )
+        print(f"  {still_open:>12,}  windows still open; readings newer by the watermark duration will close them")
     print(f"\nThe stack stays up (`make down` stops it). Query it in Druid's console: {console()}")
 
 
@@ -261,7 +260,7 @@ def reset() -> None:
 
 def main() -> None:
     verbs: dict[str, Callable[[], None]] = {verb.__name__: verb for verb in (up, run, status, down, reset)}
-    if len(sys.argv) != 2 or sys.argv[1] not in verbs:  # noqa: PLR2004
+    if len(sys.argv) != 2 or sys.argv[1] not in verbs:
         sys.exit(f"usage: stack.py {'|'.join(verbs)}")
     try:
         verbs[sys.argv[1]]()

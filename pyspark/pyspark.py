@@ -20,12 +20,12 @@ from pathlib import Path  # noqa: E402
 
 from kafka.errors import KafkaError  # noqa: E402
 from py4j.protocol import Py4JError  # noqa: E402
-from sink import CheckpointMismatch, ExactlyOnceSink  # noqa: E402
-
 from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import Column, DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
-from pyspark.sql.streaming import StreamingQuery  # noqa: E402
+from pyspark.sql.streaming.query import StreamingQuery  # noqa: E402
+
+from sink import CheckpointMismatch, ExactlyOnceSink  # noqa: E402
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
@@ -55,8 +55,8 @@ def aggregations() -> list[Column]:
     """What is computed of the readings of one vehicle in one window, by name: add your own here."""
     return [
         F.count("*").alias("count"),
-        # Rounded twice: doubles that are added in another order differ in the last bit, and that bit must not decide
-        # how an average halfway between two hundredths is rounded. So a window is the same however often it is computed.
+        # Rounded twice: doubles added in another order differ in the last bit, and that bit must not decide how an
+        # average halfway between two hundredths is rounded. So a window is the same however often it is computed.
         F.round(F.round(F.avg("temp"), 6), 2).alias("avg_temp"),
         F.min("temp").alias("min_temp"),
         F.max("temp").alias("max_temp"),

@@ -1,19 +1,19 @@
 """The exactly-once way out: the windows of a batch and a progress token, committed in one Kafka transaction.
 
-Spark calls a sink at least once per batch: after a crash it repeats the last batch, with the same batch id and the same
-input. The token says which batch was committed last, so a repeated one is skipped; and a batch that was not committed
-left nothing that a reader of committed records (Spark, Druid) would see. Starting a producer with the same transactional
-id fences an older one that still runs.
+Spark calls a sink at least once per batch: after a crash it repeats the last batch, with the same batch id and the
+same input. The token says which batch was committed last, so a repeated one is skipped; and a batch that was not
+committed left nothing that a reader of committed records (Spark, Druid) would see. A producer that starts with the
+same transactional id fences an older one that still runs.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 from pyspark.sql import DataFrame
 
-TRANSACTIONAL_ID = "sensor-data-windows"
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 
 class CheckpointMismatch(Exception):
@@ -23,8 +23,9 @@ class CheckpointMismatch(Exception):
 class ExactlyOnceSink:
     """Writes each batch of (key, value) rows to `topic` once; `write` is for foreachBatch.
 
-    Raises KafkaError when the broker can't be reached within `timeout` seconds or has no such topics, CheckpointMismatch
-    when the last token is of another query than that of `checkpoint`: going on would emit every window a second time.
+    Raises KafkaError when the broker can't be reached within `timeout` seconds or has no such topics, and
+    CheckpointMismatch when the last token is of another query than that of `checkpoint`: going on would emit every
+    window a second time.
     """
 
     def __init__(self, bootstrap_servers: str, topic: str, progress_topic: str, checkpoint: Path, timeout: int) -> None:
@@ -36,7 +37,7 @@ class ExactlyOnceSink:
             bootstrap_timeout_ms=timeout * 1000,
             reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
-            transactional_id=TRANSACTIONAL_ID,
+            transactional_id=f"{topic}-windows-job",
             compression_type="lz4",
             batch_size=128 * 1024,
             linger_ms=5,
@@ -79,12 +80,12 @@ class ExactlyOnceSink:
 def _query_id(checkpoint: Path) -> str | None:
     """The id that Spark gave the query whose checkpoint this is; None where there is none yet."""
     try:
-        return json.loads((checkpoint / "metadata").read_text())["id"]
+        return str(json.loads((checkpoint / "metadata").read_text())["id"])
     except FileNotFoundError:
         return None
 
 
-def _last_token(bootstrap_servers: str, topic: str) -> dict | None:
+def _last_token(bootstrap_servers: str, topic: str) -> dict[str, Any] | None:
     """The newest committed progress token, None where there is none."""
     partition = TopicPartition(topic, 0)
     consumer = KafkaConsumer(
@@ -94,7 +95,8 @@ def _last_token(bootstrap_servers: str, topic: str) -> dict | None:
         consumer.assign([partition])
         end = consumer.end_offsets([partition])[partition]
         consumer.seek_to_beginning(partition)
-        token, silent_polls = None, 0
+        token: dict[str, Any] | None = None
+        silent_polls = 0
         while consumer.position(partition) < end:
             records = consumer.poll(timeout_ms=1000).get(partition, [])
             silent_polls = 0 if records else silent_polls + 1

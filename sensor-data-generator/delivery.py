@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
+
+from kafka import KafkaProducer
 
 
 class Deliveries:
@@ -30,10 +32,8 @@ class Deliveries:
         """Hand one record to the producer, waiting while `max_in_flight` others have no result yet."""
         self._settle_finished()
         while len(self._in_flight) >= self._max_in_flight and not self._stopping():
-            try:
+            with suppress(KafkaError):  # not there yet, or failed: counted next
                 self._in_flight[0].get(timeout=0.2)
-            except KafkaError:
-                pass  # not there yet, or failed: counted below
             self._settle_finished()
         self.sent += 1
         try:

@@ -1,9 +1,10 @@
-"""Where each vehicle's reading counter stood: read from the end of the raw topic, so that a new run goes on from there."""
+"""Where each vehicle's counter stood, read from the end of the raw topic, so that a new run goes on from there."""
 
 import json
 
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
+
+from kafka import KafkaConsumer, TopicPartition
 
 
 def last_seq(bootstrap_servers: str, topic: str, num_entities: int) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Simulate a fleet of vehicles and publish their sensor readings to Kafka as JSON, one record per vehicle and iteration."""
+"""Simulate a fleet of vehicles and publish their readings to Kafka: one JSON record per vehicle and iteration."""
 
 import json
 import math
@@ -8,8 +8,9 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
+
+from kafka import KafkaProducer
 
 from delivery import Deliveries
 from fleet import Fleet
@@ -35,7 +36,7 @@ _stop_signal: signal.Signals | None = None
 
 
 def number(name: str, default: float, minimum: float, whole: bool = False) -> float:
-    """The constant `default`, or the environment variable `name` where it is set; ends the program if it is not allowed."""
+    """The constant `default`, or the environment variable `name` where it is set; ends the program if not allowed."""
     given = os.environ.get(name, default)
     try:
         value = int(given) if whole else float(given)
@@ -90,7 +91,7 @@ def now() -> str:
 
 
 def run(fleet: Fleet, deliveries: Deliveries, interval: float, duration: float) -> None:
-    """Send one reading of every vehicle, wait `interval` seconds, and again, for `duration` seconds or until a signal."""
+    """Send a reading of every vehicle, wait `interval` seconds, and again, for `duration` seconds or until a signal."""
     start = last_line = time.monotonic()
     iteration = 0
     while not stopping() and time.monotonic() - start < duration:

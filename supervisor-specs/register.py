@@ -5,12 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
-from kafka import KafkaConsumer
 from kafka.errors import KafkaError
+
+from kafka import KafkaConsumer
 
 # Druid configuration
 druid_url = "http://router:8888"
@@ -53,7 +55,7 @@ def load_specs(folder: Path, servers: str) -> dict[str, dict[str, Any]]:
 
 
 def wait_for(what: str, check: Callable[[], T], seconds: float) -> T:
-    """What check() returns, once it no longer raises NotThere; TimeoutError with the last thing seen after `seconds`."""
+    """What check() returns once it raises NotThere no more; after `seconds`, TimeoutError with the last thing seen."""
     deadline, seen = time.monotonic() + seconds, ""
     while True:
         try:
@@ -112,7 +114,7 @@ def check_druid() -> None:
         raise NotThere("the overlord has no worker yet")
 
 
-def register(name: str, spec: dict[str, Any]) -> None:
+def register(spec: dict[str, Any]) -> None:
     """Post the specification; Druid leaves a supervisor alone whose specification is the same."""
     ask("POST", "/druid/indexer/v1/supervisor", params={"skipRestartIfUnmodified": "true"}, json=spec)
 
@@ -137,10 +139,10 @@ def main() -> None:
         wait_for("the topics", lambda: check_topics(servers, topics), WAIT_FOR)
         wait_for("Druid", check_druid, WAIT_FOR)
         for name, spec in specs.items():
-            wait_for(f"Druid to take {name}", lambda n=name, s=spec: register(n, s), WAIT_FOR)
+            wait_for(f"Druid to take {name}", partial(register, spec), WAIT_FOR)
             print(f"supervisor {name}: registered", flush=True)
         for name in specs:
-            wait_for(f"supervisor {name}", lambda n=name: check_running(n), WAIT_FOR)
+            wait_for(f"supervisor {name}", partial(check_running, name), WAIT_FOR)
             print(f"supervisor {name}: RUNNING", flush=True)
     except Refused as error:
         sys.exit(f"Druid refused a supervisor: {error}")

@@ -1,0 +1,59 @@
+"""producer.py: its constants, its environment variables, and what it says when something is wrong."""
+
+import re
+import sys
+
+import producer
+import pytest
+from rooms import ROOT, assert_one_sentence, run_script
+
+COMMAND = [sys.executable, str(ROOT / "sensor-data-generator/producer.py")]
+
+
+def test_the_defaults_make_well_over_30_000_records() -> None:
+    iterations = producer.script_duration // producer.sensor_interval
+    assert iterations * producer.num_entities > 30_000
+
+
+def test_an_environment_variable_overrides_the_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert producer.number("NUM_ENTITIES", 200, minimum=1, whole=True) == 200
+    monkeypatch.setenv("NUM_ENTITIES", "7")
+    assert producer.number("NUM_ENTITIES", 200, minimum=1, whole=True) == 7
+    monkeypatch.setenv("SENSOR_INTERVAL", "0.5")
+    assert producer.number("SENSOR_INTERVAL", 5, minimum=0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NUM_ENTITIES", "0"),
+        ("NUM_ENTITIES", "-3"),
+        ("NUM_ENTITIES", "2.5"),
+        ("NUM_ENTITIES", "many"),
+        ("NUM_ENTITIES", ""),
+        ("SENSOR_INTERVAL", "-1"),
+        ("SENSOR_INTERVAL", "nan"),
+        ("SCRIPT_DURATION", "inf"),
+        ("SCRIPT_DURATION", "15 minutes"),
+        ("MAX_IN_FLIGHT", "0"),
+    ],
+)
+def test_a_wrong_value_ends_it_with_one_sentence(name: str, value: str) -> None:
+    result = run_script(COMMAND, {name: value})
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+    assert f"{name} (or {name.lower()}) is {value!r}: it must be" in result.stderr
+
+
+def test_no_broker_ends_it_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(producer, "WAIT_FOR_KAFKA", 1)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(SystemExit) as ended:
+        producer.main()
+    assert re.search(r"No readings can be sent to sensor-data-raw at 127.0.0.1:1.*Check that Kafka", str(ended.value))
+
+
+def test_times_are_iso_8601_utc_with_milliseconds() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", producer.now())

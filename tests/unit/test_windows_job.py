@@ -1,0 +1,56 @@
+"""pyspark.py: its settings, and that it starts from everywhere. What it computes is in tests/integration."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from install import java
+from rooms import ROOT, assert_one_sentence, run_script, windows_job
+
+job = windows_job()
+SCRIPT = str(ROOT / "pyspark/pyspark.py")
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("1 minute", 60), ("90 seconds", 90), (" 2  hours ", 7200), ("1 day", 86400)]
+)
+def test_a_duration(duration: str, seconds: int) -> None:
+    assert job.duration_seconds("window_duration", duration) == seconds
+
+
+@pytest.mark.parametrize(
+    "duration", ["", "1", "minute", "0 seconds", "-1 minute", "1.5 minutes", "1 fortnight", "9999 days"]
+)
+def test_a_malformed_duration(duration: str) -> None:
+    with pytest.raises(job.BadSetting, match="WINDOW_DURATION .or window_duration. is .*: it must be"):
+        job.duration_seconds("window_duration", duration)
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "pyspark", Path("/")])
+@pytest.mark.parametrize("launcher", ["python", "spark-submit"])
+def test_it_starts_from_any_folder_and_says_what_is_wrong(launcher: str, folder: Path) -> None:
+    """A wrong setting is found after all imports: so PySpark was found, and not this file in its place."""
+    bin_folder = Path(sys.executable).parent
+    program = sys.executable if launcher == "python" else str(bin_folder / "spark-submit")
+    environment = {
+        "WINDOW_DURATION": "soon",
+        "JAVA_HOME": str(Path(java()).resolve().parent.parent),
+        "PATH": f"{bin_folder}:{os.defpath}",
+    }
+    result = run_script([program, SCRIPT], environment, folder)
+    assert result.returncode == 2
+    said = result.stdout + result.stderr  # spark-submit puts both of a script's outputs on its standard output
+    sentence = [line for line in said.splitlines() if "WINDOW_DURATION" in line]
+    assert sentence == [
+        "WINDOW_DURATION (or window_duration) is 'soon': it must be a whole number above 0 and a unit"
+        ' (second, minute, hour or day), as in "90 seconds" or "1 minute".'
+    ]
+    assert "Traceback" not in said
+    if launcher == "python":
+        assert_one_sentence(result.stderr)
+
+
+def test_the_innermost_java_cause_is_what_is_said() -> None:
+    error = Exception("o123.start\norg.apache.X: outer\n\tat a.b\nCaused by: java.io.IOException: disk full\n\tat c.d")
+    assert job.first_line(error) == "java.io.IOException: disk full"
