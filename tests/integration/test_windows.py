@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rooms import windows_job
-
 from pyspark.sql import DataFrame, Row, SparkSession
+from rooms import windows_job
 
 job = windows_job()
 

@@ -9,11 +9,12 @@ from typing import Any
 import create_topics
 import producer
 import pytest
+import yaml
+from rooms import ROOT, windows_job
+
 import services
 import settings
-import yaml
 from fleet import Fleet
-from rooms import ROOT, windows_job
 
 job = windows_job()
 RAW, AGGREGATED = "sensor-data-raw", "sensor-data-aggregated"
@@ -75,7 +76,7 @@ def requirements(room: str) -> dict[str, str]:
     lines = (ROOT / room / "requirements.txt").read_text().splitlines()
     pins = [line.split("==") for line in lines if line and not line.startswith("#")]
     assert all(len(pin) == 2 for pin in pins), f"{room}: not everything is pinned"
-    return {name: version for name, version in pins}
+    return dict(pins)
 
 
 def test_rooms_pin_the_same_versions() -> None:

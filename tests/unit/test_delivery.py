@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from delivery import Deliveries
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.future import Future
+
+from delivery import Deliveries
 
 
 class Answer(Future):  # type: ignore[misc]

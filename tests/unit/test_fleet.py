@@ -56,4 +56,4 @@ def test_successive_readings_are_correlated() -> None:
 def test_a_reading_stays_within_its_physical_range() -> None:
     sensor, rng = Sensor(mean=99, sd=50, low=0, high=100), random.Random(0)
     values = [sensor.first(rng) for _ in range(100)] + [sensor.next(99, rng) for _ in range(100)]
-    assert 0 <= min(values) and max(values) == 100
+    assert min(values) >= 0 and max(values) == 100

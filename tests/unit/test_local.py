@@ -4,11 +4,12 @@ import configparser
 import socket
 from pathlib import Path
 
+import pytest
+from rooms import ROOT
+
 import install
 import preflight
-import pytest
 import services
-from rooms import ROOT
 
 
 def test_without_java_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from install import java
 from rooms import ROOT, assert_one_sentence, run_script, windows_job
+
+from install import java
 
 job = windows_job()
 SCRIPT = str(ROOT / "pyspark/pyspark.py")

@@ -1,0 +1,87 @@
+"""A stack of its own for the end-to-end tests, beside the user's: other folder, other ports, short windows."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import requests
+from rooms import ROOT
+
+T = TypeVar("T")
+PORTS = {
+    "ROUTER_PORT": 18888,
+    "KAFKA_PORT": 19092,
+    "KAFKA_CONTROLLER_PORT": 19093,
+    "ZOOKEEPER_PORT": 12181,
+    "DERBY_PORT": 11527,
+    "COORDINATOR_PORT": 18081,
+    "BROKER_PORT": 18082,
+    "HISTORICAL_PORT": 18083,
+    "INDEXER_PORT": 18091,
+}
+WINDOW_SECONDS, WATERMARK_SECONDS = 10, 10
+SETTINGS = {
+    "NUM_ENTITIES": "50",
+    "SENSOR_INTERVAL": "0.5",
+    "SCRIPT_DURATION": "45",
+    "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
+    "WATERMARK_DURATION": f"{WATERMARK_SECONDS} seconds",
+}
+
+
+@dataclass
+class Stack:
+    """A running stack, as a test sees it: make's verbs, Kafka's address, SQL, the logs."""
+
+    folder: Path
+    environment: dict[str, str]
+    kafka: str
+    router: str
+
+    def make(self, verb: str, timeout: float = 400, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "--no-print-directory", verb, *(f"{name}={value}" for name, value in settings.items())],
+            cwd=ROOT, env=self.environment, text=True, timeout=timeout,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def log(self, service: str) -> str:
+        return (self.folder / "logs" / f"{service}.log").read_text()
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        return sql(self.router, query)
+
+
+def sql(router: str, query: str) -> list[dict[str, Any]]:
+    request = {"query": query, "context": {"useApproximateCountDistinct": False}}
+    response = requests.post(f"{router}/druid/v2/sql", json=request, timeout=60)
+    assert response.ok, response.text
+    return list(response.json())
+
+
+def poll_until(what: str, check: Callable[[], T], seconds: float) -> T:
+    """What check() returns once it is true; fails naming what it waited for and the last thing seen."""
+    deadline = time.monotonic() + seconds
+    while not (seen := check()):
+        assert time.monotonic() < deadline, f"{what}: not so after {seconds} s, the last seen was {seen!r}"
+        time.sleep(1)
+    return seen
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The stack after a `make run` on nothing; stopped at the end."""
+    folder = ROOT / ".local/e2e"
+    ports = {name: str(port) for name, port in PORTS.items()}
+    environment = {**os.environ, **ports, **SETTINGS, "STACK_DIR": str(folder)}
+    running = Stack(folder, environment, f"127.0.0.1:{PORTS['KAFKA_PORT']}", f"http://127.0.0.1:{PORTS['ROUTER_PORT']}")
+    assert running.make("reset").returncode == 0
+    try:
+        yield running
+    finally:
+        running.make("down")
