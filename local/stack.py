@@ -163,15 +163,21 @@ def wait_until_queryable(start: float) -> bool:
     give_up = time.monotonic() + CATCH_UP_LIMIT
     unchanged_since, last = time.monotonic(), ""
     while time.monotonic() < give_up:
-        first, end = health.raw_offsets()
-        readings, emitted = health.rows(RAW), health.rows(AGGREGATED)
-        closed, _ = health.windows()
-        caught_up = health.job_has_caught_up() and emitted == closed
-        if caught_up and readings == end - first:
+        caught_up = complete = False
+        try:
+            first, end = health.raw_offsets()
+            readings, emitted = health.rows(RAW), health.rows(AGGREGATED)
+            closed, _ = health.windows()
+            caught_up = health.job_has_caught_up() and emitted == closed
+            complete = caught_up and readings == end - first
+            line = (
+                f"readings in Kafka {end - first:,}, in Druid {readings:,};"
+                f" windows closed {closed:,}, in Druid {emitted:,}"
+            )
+        except Unhealthy as reason:  # after a restart Druid's tasks need up to a minute to read what they held again
+            line = f"waiting: {reason}"
+        if complete:
             return True
-        line = (
-            f"readings in Kafka {end - first:,}, in Druid {readings:,}; windows closed {closed:,}, in Druid {emitted:,}"
-        )
         if line != last:
             unchanged_since, last = time.monotonic(), line
             print(f"{time.monotonic() - start:4.0f} s  {line}", flush=True)
