@@ -62,6 +62,7 @@ def main() -> None:
     servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
     if num_partitions < 1 or replication_factor < 1:
         sys.exit("num_partitions and replication_factor in kafka/create_topics.py must be 1 or more.")
+    print(f"connecting to Kafka at {servers}, for up to {WAIT_FOR_KAFKA} s", flush=True)
     try:
         create(servers, topics(num_partitions, replication_factor))
     except KafkaError as error:

@@ -12,7 +12,6 @@ _here = os.path.dirname(os.path.abspath(__file__))
 sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_here]
 
 import json  # noqa: E402
-import logging  # noqa: E402
 import re  # noqa: E402
 import signal  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
@@ -139,16 +138,16 @@ def setting(name: str) -> str:
 
 
 def spark_session() -> SparkSession:
+    log4j = Path(_here, "log4j2.properties").as_uri()
     return (
         SparkSession.builder.appName("sensor-data")
         .master(setting("spark_master"))
         .config("spark.driver.memory", setting("spark_driver_memory"))
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", "-XX:+UseParallelGC")
+        .config("spark.driver.extraJavaOptions", f"-XX:+UseParallelGC -Dlog4j2.configurationFile={log4j}")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.log.level", "ERROR")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", whole_number("shuffle_partitions", setting("shuffle_partitions")))
         .getOrCreate()
@@ -215,7 +214,9 @@ def run() -> None:
     spark = spark_session()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    sink = ExactlyOnceSink(setting("kafka_bootstrap_servers"), *topics, checkpoint, WAIT_FOR_KAFKA)
+    servers = setting("kafka_bootstrap_servers")
+    print(f"connecting to Kafka at {servers}, for up to {WAIT_FOR_KAFKA} s", flush=True)
+    sink = ExactlyOnceSink(servers, *topics, checkpoint, WAIT_FOR_KAFKA)
     query = start_query(spark, sink, str(checkpoint))
     print(
         f"{setting('kafka_input_topic')} -> {topics[0]}: windows of {setting('window_duration')},"
@@ -238,7 +239,6 @@ def first_line(error: Exception) -> str:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     try:
         run()
     except BadSetting as error:

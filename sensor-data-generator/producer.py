@@ -118,6 +118,7 @@ def main() -> None:
     servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
     topic = os.environ.get("KAFKA_TOPIC", kafka_topic)
 
+    print(f"connecting to Kafka at {servers}, for up to {WAIT_FOR_KAFKA} s", flush=True)
     try:
         producer = connect(servers, topic)
         fleet = Fleet(entities, last_seq(servers, topic, entities))

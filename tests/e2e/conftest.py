@@ -65,12 +65,19 @@ def sql(router: str, query: str) -> list[dict[str, Any]]:
 
 
 def poll_until(what: str, check: Callable[[], T], seconds: float) -> T:
-    """What check() returns once it is true; fails naming what it waited for and the last thing seen."""
+    """What check() returns once it is true; fails naming what it waited for and the last thing seen.
+
+    An error of check() is a thing seen: after a restart Druid doesn't know a datasource until a task holds rows of it.
+    """
     deadline = time.monotonic() + seconds
-    while not (seen := check()):
+    while True:
+        try:
+            if seen := check():
+                return seen
+        except AssertionError as error:
+            seen = error  # type: ignore[assignment]
         assert time.monotonic() < deadline, f"{what}: not so after {seconds} s, the last seen was {seen!r}"
         time.sleep(1)
-    return seen
 
 
 @pytest.fixture(scope="session")
