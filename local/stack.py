@@ -15,7 +15,16 @@ from supervisor.xmlrpc import SupervisorTransport
 import health
 import preflight
 from health import AGGREGATED, CHECKS, RAW, Unhealthy
-from services import CONFIGURATION, OVERRIDES, SOCKET, format_kafka_storage, router_url, services, write_configuration
+from services import (
+    CONFIGURATION,
+    OVERRIDES,
+    PROGRESS_FILE,
+    SOCKET,
+    format_kafka_storage,
+    router_url,
+    services,
+    write_configuration,
+)
 from settings import DATA, LOGS, STACK, VENV
 
 START_LIMIT = 240  # seconds until everything must be healthy
@@ -110,18 +119,24 @@ def up() -> None:
 
 def part(name: str, state: State) -> str:
     """A few words on how a service is; raises Unhealthy when it isn't."""
-    if state["statename"] == "RUNNING":
-        if name not in CHECKS:
-            if name == "topics":
-                raise Unhealthy("still at work")
-            return last_words(name)
-        if name == "supervisor-specs":
-            raise Unhealthy("still at work")
-        return CHECKS[name]()
     if state["statename"] == "EXITED" and state["exitstatus"] == 0:
         return CHECKS[name]() if name == "supervisor-specs" else f"ended: {last_words(name)}"
-    reason = f" ({last_words(name)})" if ended_badly(state) else ""
-    raise Unhealthy(f"{state['statename'].lower()}{reason}")
+    if state["statename"] != "RUNNING":
+        reason = f" ({last_words(name)})" if ended_badly(state) else ""
+        raise Unhealthy(f"{state['statename'].lower()}{reason}")
+    if name in ("topics", "supervisor-specs"):
+        raise Unhealthy("still at work")
+    # These two are known by what they write, and that must be of this run: the one before may have left it.
+    if name in ("pyspark", "sensorgenerator"):
+        written = PROGRESS_FILE if name == "pyspark" else LOGS / f"{name}.log"
+        if not written.exists() or written.stat().st_mtime < state["start"]:
+            raise Unhealthy("has just been started")
+    if name == "sensorgenerator":
+        words = last_words(name)
+        if not words.startswith("iteration") and "vehicles send to" not in words:
+            raise Unhealthy(words)
+        return words
+    return CHECKS[name]()
 
 
 def console() -> str:
