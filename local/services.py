@@ -63,6 +63,7 @@ class Service:
 
 def services() -> dict[str, Service]:
     """All services by name, in the order in which they are stopped last to first."""
+    STACK.mkdir(parents=True, exist_ok=True)  # two of them get a configuration file there
     env = env_file()
     kafka_servers = f"127.0.0.1:{env['KAFKA_PORT']}"
     return {
