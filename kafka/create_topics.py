@@ -20,15 +20,17 @@ WAIT_FOR_KAFKA = 120
 def topics(partitions: int, replicas: int) -> dict[str, dict[str, Any]]:
     """The topics by name, as KafkaAdminClient.create_topics takes them."""
     data = {"num_partitions": partitions, "replication_factor": replicas}
+    job = {"num_partitions": 1, "replication_factor": replicas}
     return {
-        "sensor-data-raw": data,
+        # A record's timestamp is the broker's, not its sender's: what a reading's own time is held against.
+        "sensor-data-raw": data | {"configs": {"message.timestamp.type": "LogAppendTime"}},
         "sensor-data-aggregated": data,
-        # The windows job's progress tokens (see pyspark/sink.py): only the newest of a key is kept.
-        "sensor-data-progress": {
-            "num_partitions": 1,
-            "replication_factor": replicas,
-            "configs": {"cleanup.policy": "compact"},
-        },
+        # A rejected record is written with its bytes in base64 and as text, so it is larger than Kafka's usual limit.
+        "sensor-data-rejected": job | {"configs": {"max.message.bytes": str(4 * 1024 * 1024)}},
+        # The windows job's own: its progress tokens (pyspark/sink.py), which are kept, and the markers that close the
+        # last windows (pyspark/silence.py).
+        "sensor-data-progress": job | {"configs": {"retention.ms": "-1"}},
+        "sensor-data-control": job | {"configs": {"retention.ms": "-1"}},
     }
 
 

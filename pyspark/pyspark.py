@@ -14,8 +14,10 @@ sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_
 import json  # noqa: E402
 import re  # noqa: E402
 import signal  # noqa: E402
+import time  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 from kafka.errors import KafkaError  # noqa: E402
 from py4j.protocol import Py4JError  # noqa: E402
@@ -24,13 +26,19 @@ from pyspark.sql import Column, DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 from pyspark.sql.streaming.query import StreamingQuery  # noqa: E402
 
-from sink import CheckpointMismatch, ExactlyOnceSink  # noqa: E402
+from kafka import KafkaProducer, TopicPartition  # noqa: E402
+
+import checkpoint as spark_checkpoint  # noqa: E402
+import silence  # noqa: E402
+from sink import DoesNotFit, ExactlyOnceSink, check_fit, end_offsets, last_record  # noqa: E402
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
 kafka_input_topic = "sensor-data-raw"
 kafka_output_topic = "sensor-data-aggregated"
+kafka_rejected_topic = "sensor-data-rejected"  # what is no reading, with the reason
 kafka_progress_topic = "sensor-data-progress"  # one token per batch, written together with its windows (sink.py)
+kafka_control_topic = "sensor-data-control"  # one marker per silence, which closes the last windows (silence.py)
 
 # Spark configuration
 spark_master = "local[2]"
@@ -42,12 +50,27 @@ checkpoint_location = "/var/lib/sensor-data/checkpoint"
 progress_file = "/var/lib/sensor-data/progress.json"  # written every few seconds, for whoever asks how the job is
 
 # How late a reading may come, and how long a window is. A window is emitted when a reading was seen that is
-# newer than its end by the watermark duration.
+# newer than its end by the watermark duration, or when nothing came for the time of both.
 watermark_duration = "3 minutes"
 window_duration = "1 minute"
 
-# The fields of a reading that are used here, as Spark SQL types.
-READING = "time TIMESTAMP, entity INT, temp DOUBLE, humidity DOUBLE, seq BIGINT"
+# What a reading is. The filter in supervisor-specs/sensor-data-raw.json says the same for Druid.
+READING = "time STRING, entity INT, temp DOUBLE, humidity DOUBLE, seq BIGINT"  # the fields used here, in Spark SQL
+TIME_FORMAT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z$"  # ISO 8601 in UTC
+# As the generator writes a reading. Of such a one, from_json tells all there is to know; others are looked at twice.
+PLAIN = r'^\{"time":"[^"\\]*+","entity":\w++,"temp":[\w.-]++,"humidity":[\w.-]++,"seq":\w++,"vin":"[^"\\]*+"\}$'
+EARLIEST_TIME = "2000-01-01T00:00:00Z"  # before it, a clock was never set
+CLOCK_AHEAD_SECONDS = 10  # how far a vehicle's clock may be ahead of the broker's
+NO_LIMIT = 2**31 - 1
+# Strict JSON, and as Druid without limits to how deep or long a field is that nobody knows.
+JSON = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"} | dict.fromkeys(
+    ["maxNestingDepth", "maxNumLen", "maxStringLen"], str(NO_LIMIT)
+)
+RANGES = {"temp": (-50, 60), "humidity": (0, 100)}  # what the sensors can measure: degrees Celsius, percent
+
+# What is kept of a rejected record: more bytes than Kafka takes in one record don't fit.
+KEPT_BYTES = 1024 * 1024
+SHOWN_CHARACTERS = 1000
 
 
 def aggregations() -> list[Column]:
@@ -65,13 +88,101 @@ def aggregations() -> list[Column]:
 
 
 def parse(raw: DataFrame) -> DataFrame:
-    """The readings in Kafka's binary column `value`: the columns of READING.
+    """Records of Kafka with the fields of READING, `time` as a timestamp, and `reason`: why it is no reading, or null.
 
-    A record without a time, a vehicle or a number for temp and humidity is no reading and left out.
+    `raw` has the columns of Spark's Kafka source. A marker of the control topic counts as a reading, of vehicle 0.
     """
-    json_text = F.col("value").cast("string")
-    reading = F.from_json(json_text, READING, {"allowNonNumericNumbers": "false"}).alias("reading")
-    return raw.select(reading).select("reading.*").dropna(subset=["time", "entity", "temp", "humidity"])
+    text = _text(F.col("value"))
+    reading = F.from_json(_without_repeats(text), READING, JSON)
+    parsed = raw.select("*", reading.alias("reading")).select("*", "reading.*")
+    timed = parsed.withColumn("instant", F.when(F.col("time").rlike(TIME_FORMAT), F.col("time").try_cast("timestamp")))
+    judged = timed.withColumn("reason", _reason(text))
+    # The measure is also a barrier: without it Spark would move the filters behind it before the parsing, and parse
+    # each record once per condition.
+    return (
+        judged.drop("reading", "time")
+        .withColumnRenamed("instant", "time")
+        .observe("books", F.count("reason").alias("rejected"))
+    )
+
+
+def _reason(text: Column) -> Column:
+    """The first condition of a reading that a record doesn't meet, in words; null where it meets all."""
+    time, kafka_time = F.unix_millis("instant"), F.unix_millis("timestamp")
+    earliest = F.unix_millis(F.lit(EARLIEST_TIME).cast("timestamp"))
+    nothing = F.coalesce("time", *(F.col(name).cast("string") for name in ("entity", *RANGES))).isNull()
+    reason = (
+        F.when(nothing, "no JSON object with the fields of a reading")
+        .when(~F.is_valid_utf8(text), "not encoded in UTF-8")
+        .when(~text.rlike(PLAIN) & ~_alone(text), "more than one JSON value")
+        .when(F.col("time").isNull(), "no time")
+        .when(F.col("instant").isNull(), "time is no moment in ISO 8601, UTC")
+        .when(time < earliest, f"time is before {EARLIEST_TIME[:4]}")
+        .when(time > kafka_time + CLOCK_AHEAD_SECONDS * 1000, "time is ahead of the broker's clock")
+        .when(F.col("entity").isNull(), "no entity, or no whole number")
+        .when((F.col("entity") < 1) & (F.col("topic") == setting("kafka_input_topic")), "entity is below 1")
+    )
+    for name, (low, high) in RANGES.items():
+        reason = reason.when(F.col(name).isNull(), f"no {name}, or no number")
+        reason = reason.when(~F.col(name).between(low, high), f"{name} is out of range")
+    return reason
+
+
+def _text(value: Column) -> Column:
+    """The JSON text of a value. Other encodings than UTF-8 are told by the first bytes, as Druid's parser does."""
+    text = value.cast("string")
+    head = F.hex(F.substring(value, 1, 4))
+    return (
+        F.when(text.rlike(PLAIN), text)
+        .when(head.rlike("^(0000FEFF|FFFE0000|000000..)"), F.decode(value, "UTF-32"))
+        .when(head.rlike("^(FEFF|FFFE|00..)"), F.decode(value, "UTF-16"))
+        .when(head.rlike("^..00"), F.decode(value, "UTF-16LE"))
+        .when(head.startswith("EFBBBF"), F.substring(value, 4, NO_LIMIT).cast("string"))
+        .otherwise(text)
+    )
+
+
+def _alone(text: Column) -> Column:
+    """Nothing follows the JSON value that `text` begins with: from_json doesn't look behind it."""
+    # So the text must be good as the only item of an array and as the only value of an object.
+    item = F.size(F.from_json(F.concat(F.lit("["), text, F.lit("]")), "ARRAY<STRUCT<entity: INT>>", JSON)) == 1
+    value = F.from_json(F.concat(F.lit('{"value":'), text, F.lit("}")), "value STRUCT<entity: INT>", JSON)["value"]
+    return F.coalesce(item & value.isNotNull(), F.lit(False))
+
+
+def _without_repeats(text: Column) -> Column:
+    """Of fields of one name only the last, as Druid does: from_json would take the last one of the right type."""
+    names = F.json_object_keys(text)
+    once = F.coalesce(F.size(names) == F.size(F.array_distinct(names)), F.lit(True))
+    return F.when(text.rlike(PLAIN) | once, text).otherwise(F.to_json(F.try_parse_json(text)))
+
+
+def readings(parsed: DataFrame) -> DataFrame:
+    """The records of parse() that are readings, and the fields that aggregations may use."""
+    return parsed.where(F.col("reason").isNull()).select("time", "entity", "temp", "humidity", "seq")
+
+
+def rejected(parsed: DataFrame) -> DataFrame:
+    """The records of parse() that are no readings, as records: `key` and `value` (JSON), both strings.
+
+    `value_base64` is the original value, byte by byte, up to KEPT_BYTES of them; `value` shows its beginning as text,
+    `size` is its true length in bytes. `time` is Kafka's timestamp of the record.
+    """
+    value = F.col("value")
+    record = F.struct(
+        _iso("timestamp").alias("time"),
+        "partition",
+        "offset",
+        "reason",
+        F.octet_length(value).alias("size"),
+        F.make_valid_utf8(F.col("key").cast("string")).alias("key"),
+        F.make_valid_utf8(F.substring(value, 1, SHOWN_CHARACTERS).cast("string")).alias("value"),
+        F.base64(F.substring(value, 1, KEPT_BYTES)).alias("value_base64"),
+    )
+    key = F.concat_ws("/", "partition", "offset")
+    return parsed.where(F.col("reason").isNotNull()).select(
+        key.alias("key"), F.to_json(record, {"ignoreNullFields": "false"}).alias("value")
+    )
 
 
 def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
@@ -98,15 +209,19 @@ def _iso(timestamp: str) -> Column:
 
 
 def to_kafka(windows: DataFrame) -> DataFrame:
-    """Rows of aggregate() as records: `key` (the vehicle) and `value` (JSON), both strings."""
-    return windows.select(F.col("entity").cast("string").alias("key"), F.to_json(F.struct("*")).alias("value"))
+    """Rows of aggregate() as records: `key` (the vehicle) and `value` (JSON), both strings; without the markers'."""
+    vehicles = windows.where(F.col("entity") >= 1)
+    return vehicles.select(F.col("entity").cast("string").alias("key"), F.to_json(F.struct("*")).alias("value"))
 
 
 # --- from here on: wiring ---------------------------------------------------------------------------------------------
 
 WAIT_FOR_KAFKA = 120  # seconds to wait for the broker at the start
+QUERY = "sensor-data"
+EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _stopped = False
+failures: list[Exception] = []  # of the sink, in Spark's thread
 
 
 class BadSetting(Exception):
@@ -149,31 +264,119 @@ def spark_session() -> SparkSession:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.legacy.codingErrorAction", "true")  # what can't be decoded is no error but U+FFFD
+        .config("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, see _without_repeats()
         .config("spark.sql.shuffle.partitions", whole_number("shuffle_partitions", setting("shuffle_partitions")))
         .getOrCreate()
     )
 
 
-def start_query(spark: SparkSession, sink: ExactlyOnceSink, checkpoint: str) -> StreamingQuery:
-    raw = (
+def start_query(spark: SparkSession, sink: ExactlyOnceSink, folder: Path) -> StreamingQuery:
+    topics = [setting("kafka_input_topic"), setting("kafka_control_topic")]
+    records = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", setting("kafka_bootstrap_servers"))
-        .option("subscribe", setting("kafka_input_topic"))
+        .option("subscribe", ",".join(topics))
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", whole_number("max_offsets_per_trigger", setting("max_offsets_per_trigger")))
         .option("kafka.max.partition.fetch.bytes", 16 * 1024 * 1024)
         .load()
     )
-    windows = aggregate(parse(raw), setting("window_duration"), setting("watermark_duration"))
+    windows = aggregate(readings(parse(records)), setting("window_duration"), setting("watermark_duration"))
+
+    def write(windows: DataFrame, batch_id: int) -> None:
+        try:
+            if not sink.has(batch_id):
+                write_batch(spark, sink, folder, windows, batch_id)
+        except Exception as error:
+            failures.append(error)  # Spark reports it as a text only, with all it passed through
+            raise
+
     return (
-        to_kafka(windows)
-        .writeStream.queryName("sensor-data")
+        windows.writeStream.queryName(QUERY)
         .outputMode("append")
         .trigger(processingTime=setting("trigger_interval"))
-        .option("checkpointLocation", checkpoint)
-        .foreachBatch(sink.write)
+        .option("checkpointLocation", str(folder))
+        .foreachBatch(write)
         .start()
     )
+
+
+def write_batch(spark: SparkSession, sink: ExactlyOnceSink, folder: Path, windows: DataFrame, batch_id: int) -> None:
+    """Commit the windows that a batch emits, what it rejected, and its token. `spark` is the query's session."""
+    watermark, offsets = spark_checkpoint.batch(folder, batch_id)
+    topic = setting("kafka_output_topic")
+    emitted = [(topic, key, value) for key, value in to_kafka(windows).collect()]  # and now the batch has run
+    rejects: list[tuple[str, str, str]] = []
+    if rejected_in_this_batch(spark):
+        starts = sink.last_token["offsets"] if sink.last_token else {}
+        topic = setting("kafka_rejected_topic")
+        rejects = [(topic, key, value) for key, value in read_rejected(spark, starts, offsets).collect()]
+    token = {
+        "query_id": spark_checkpoint.query_id(folder),
+        "batch_id": batch_id,
+        "window_seconds": duration_seconds("window_duration", setting("window_duration")),
+        "watermark_seconds": duration_seconds("watermark_duration", setting("watermark_duration")),
+        "watermark": watermark,
+        "offsets": offsets,
+        "windows": len(emitted),
+        "rejected": len(rejects),
+    }
+    sink.commit([*emitted, *rejects], token)
+
+
+def rejected_in_this_batch(spark: SparkSession) -> int:
+    """How many records parse() rejected in the batch that runs now: its measure, before Spark publishes it."""
+    query = next(query for query in spark.streams.active if query.name == QUERY)
+    measures = query._jsq.streamingQuery().lastExecution().observedMetrics()
+    return int(measures.apply("books").getLong(0))
+
+
+def read_rejected(spark: SparkSession, starts: dict[str, Any], ends: dict[str, Any]) -> DataFrame:
+    """The rejected records of the raw topic between two offsets (topic -> partition -> offset), read once more.
+
+    Only the state of windows leaves Spark's aggregation, so records that are in none are fetched again: they are few.
+    """
+    topic = setting("kafka_input_topic")
+    start = {partition: starts.get(topic, {}).get(partition, EARLIEST_OFFSET) for partition in ends[topic]}
+    records = (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", setting("kafka_bootstrap_servers"))
+        .option("subscribe", topic)
+        .option("startingOffsets", json.dumps({topic: start}))
+        .option("endingOffsets", json.dumps({topic: ends[topic]}))
+        .load()
+    )
+    return rejected(parse(records))
+
+
+def close_last_windows(
+    sink: ExactlyOnceSink, folder: Path, quiet: silence.Silence, last: silence.Marker | None
+) -> silence.Marker | None:
+    """After a silence, send the marker that closes the windows still open; returns the newest marker there is."""
+    topic, token = setting("kafka_input_topic"), sink.last_token
+    read = token["offsets"][topic] if token else {}
+    if not token or not quiet.lasts(read, time.monotonic()):
+        return last
+    marker = silence.marker(token, read, spark_checkpoint.last_done(folder)[1], last, int(time.time() * 1000))
+    servers = setting("kafka_bootstrap_servers")
+    if not marker or end_offsets(servers, topic) != read:  # closed already, or not a silence but a lag
+        return last
+    event_time = marker["watermark"] + token["watermark_seconds"] * 1000
+    reading = {"time": iso(event_time), "entity": 0, "temp": 0, "humidity": 0}
+    producer = KafkaProducer(bootstrap_servers=servers, allow_auto_create_topics=False)
+    try:
+        producer.send(setting("kafka_control_topic"), value=json.dumps(reading | marker).encode()).get(timeout=30)
+    finally:
+        producer.close(timeout=5)
+    quiet.begin_again(time.monotonic())
+    print(f"no reading came for a while: the windows up to {iso(marker['watermark'])} are closed", flush=True)
+    return marker
+
+
+def iso(millis: int) -> str:
+    """Milliseconds since the epoch as ISO 8601, UTC, milliseconds."""
+    return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def report(query: StreamingQuery, last_batch: int, window_seconds: int, watermark_seconds: int) -> int:
@@ -181,7 +384,7 @@ def report(query: StreamingQuery, last_batch: int, window_seconds: int, watermar
     progress = query.lastProgress
     batch = last_batch
     state = {
-        "written_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "written_at": iso(int(time.time() * 1000)),
         "window_seconds": window_seconds,
         "watermark_seconds": watermark_seconds,
     }
@@ -208,27 +411,54 @@ def run() -> None:
     window_seconds = duration_seconds("window_duration", setting("window_duration"))
     watermark_seconds = duration_seconds("watermark_duration", setting("watermark_duration"))
     duration_seconds("trigger_interval", setting("trigger_interval"))
-    checkpoint = Path(setting("checkpoint_location"))
-    checkpoint.mkdir(parents=True, exist_ok=True)
-    topics = setting("kafka_output_topic"), setting("kafka_progress_topic")
+    folder = Path(setting("checkpoint_location"))
+    folder.mkdir(parents=True, exist_ok=True)
     spark = spark_session()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    check_settings(folder)
     servers = setting("kafka_bootstrap_servers")
     print(f"connecting to Kafka at {servers}, for up to {WAIT_FOR_KAFKA} s", flush=True)
-    sink = ExactlyOnceSink(servers, *topics, checkpoint, WAIT_FOR_KAFKA)
-    query = start_query(spark, sink, str(checkpoint))
+    raw, control = setting("kafka_input_topic"), setting("kafka_control_topic")
+    outputs = setting("kafka_output_topic"), setting("kafka_rejected_topic")
+    sink = ExactlyOnceSink(servers, (raw, control, *outputs), setting("kafka_progress_topic"), WAIT_FOR_KAFKA)
+    ends = {topic: end_offsets(servers, topic) for topic in (raw, control)}
+    check_fit(sink.last_token, spark_checkpoint.query_id(folder), spark_checkpoint.last_done(folder)[0], ends)
+    newest = last_record(servers, TopicPartition(control, 0))
+    marker = json.loads(newest) if newest else None
+    quiet = silence.Silence(window_seconds + watermark_seconds + CLOCK_AHEAD_SECONDS)
+    query = start_query(spark, sink, folder)
     print(
-        f"{setting('kafka_input_topic')} -> {topics[0]}: windows of {setting('window_duration')},"
-        f" watermark {setting('watermark_duration')}, checkpoint in {checkpoint}",
+        f"{raw} -> {outputs[0]}: windows of {setting('window_duration')},"
+        f" watermark {setting('watermark_duration')}, checkpoint in {folder}",
         flush=True,
     )
     batch = -1
     while not _stopped and not query.awaitTermination(1):  # raises what ended the query
         batch = report(query, batch, window_seconds, watermark_seconds)
+        marker = close_last_windows(sink, folder, quiet, marker)
     query.stop()
     spark.stop()
     print("stopped; the next start goes on from here", flush=True)
+
+
+def check_settings(folder: Path) -> None:
+    """Raises BadSetting when the windows that are open in the checkpoint were begun with another shape."""
+    settings = {
+        "window_duration": duration_seconds("window_duration", setting("window_duration")),
+        "aggregations": [str(column) for column in aggregations()],
+    }
+    if changed := spark_checkpoint.changed_setting(folder, settings):
+        name, begun = changed
+        now = settings[name]
+        if isinstance(now, list):
+            begun, now = (
+                ", ".join(c for c in these if c not in those) or "less" for these, those in ((begun, now), (now, begun))
+            )
+        raise BadSetting(
+            f"{name} has changed from {begun} to {now}, and the windows still open were begun with the old one:"
+            " change it back, or remove all data and start anew (`make reset`, or `docker compose down --volumes`)."
+        )
 
 
 def first_line(error: Exception) -> str:
@@ -241,17 +471,17 @@ def first_line(error: Exception) -> str:
 def main() -> None:
     try:
         run()
-    except BadSetting as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except CheckpointMismatch as error:
+    except (BadSetting, DoesNotFit) as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     except KafkaError as error:
-        sys.exit(f"The windows job can't reach Kafka at {setting('kafka_bootstrap_servers')}: {error}")
+        servers = setting("kafka_bootstrap_servers")
+        sys.exit(f"The windows job can't work with Kafka at {servers}: {error}. Check that Kafka runs there.")
     except OSError as error:
         sys.exit(f"The windows job can't write its state: {error}. Check the folder and the space on its disk.")
     except (PySparkException, Py4JError) as error:
+        if failures:
+            sys.exit(f"The windows job could not write a batch ({type(failures[0]).__name__}: {failures[0]}).")
         sys.exit(f"The windows job ended: {first_line(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

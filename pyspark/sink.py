@@ -1,4 +1,4 @@
-"""The exactly-once way out: the windows of a batch and a progress token, committed in one Kafka transaction.
+"""The exactly-once way out: what a batch emits and a progress token, committed in one Kafka transaction.
 
 Spark calls a sink at least once per batch: after a crash it repeats the last batch, with the same batch id and the
 same input. The token says which batch was committed last, so a repeated one is skipped; and a batch that was not
@@ -7,103 +7,137 @@ same transactional id fences an older one that still runs.
 """
 
 import json
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from kafka.errors import KafkaError, KafkaTimeoutError
-from pyspark.sql import DataFrame
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+Token = dict[str, Any]
 
-class CheckpointMismatch(Exception):
-    """The output topic was written from another checkpoint than the one at hand."""
+MAX_RECORD_BYTES = 4 * 1024 * 1024  # a rejected record of 1 MiB, and what is written around it; see create_topics.py
+
+
+class DoesNotFit(Exception):
+    """Kafka's log and Spark's checkpoint don't belong together."""
 
 
 class ExactlyOnceSink:
-    """Writes each batch of (key, value) rows to `topic` once; `write` is for foreachBatch.
+    """Writes what each batch emits to Kafka once.
 
-    Raises KafkaError when the broker can't be reached within `timeout` seconds or has no such topics, and
-    CheckpointMismatch when the last token is of another query than that of `checkpoint`: going on would emit every
-    window a second time.
+    `last_token` is the newest committed token, None where there is none. Raises KafkaError when the broker can't be
+    reached within `timeout` seconds or lacks one of the topics.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, progress_topic: str, checkpoint: Path, timeout: int) -> None:
-        self._topic = topic
+    def __init__(self, bootstrap_servers: str, topics: Iterable[str], progress_topic: str, timeout: int) -> None:
         self._progress_topic = progress_topic
-        self._checkpoint = checkpoint
         self._producer = KafkaProducer(
             bootstrap_servers=bootstrap_servers,
             bootstrap_timeout_ms=timeout * 1000,
             reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
-            transactional_id=f"{topic}-windows-job",
+            transactional_id=f"{progress_topic}-windows-job",
             compression_type="lz4",
             batch_size=128 * 1024,
             linger_ms=5,
+            max_request_size=MAX_RECORD_BYTES,
         )
-        for name in (topic, progress_topic):
+        for name in (*topics, progress_topic):
             if not self._producer.partitions_for(name):
                 raise KafkaError(f"there is no topic {name}; kafka/create_topics.py creates it")
         # First fence and finish whatever a predecessor left open, then read what was committed.
         self._producer.init_transactions()
-        token = _last_token(bootstrap_servers, progress_topic)
-        query_id = _query_id(checkpoint)
-        if token and token["query_id"] != query_id:
-            raise CheckpointMismatch(
-                f"{topic} holds the windows of another checkpoint than the one in {checkpoint}, and they would all be"
-                " emitted again. Put that checkpoint back, or remove all data together and start again:"
-                " `make reset`, or `docker compose down --volumes`."
-            )
-        self.last_batch = token["batch_id"] if token else -1
+        newest = last_record(bootstrap_servers, TopicPartition(progress_topic, 0))
+        self.last_token: Token | None = json.loads(newest) if newest else None
 
-    def write(self, windows: DataFrame, batch_id: int) -> None:
-        """Commit the rows of one batch together with its token; does nothing for a batch that was committed before."""
-        if batch_id <= self.last_batch:
-            return
-        rows = windows.collect()
-        if not rows:  # nothing that could be doubled
-            return
-        token = {"query_id": _query_id(self._checkpoint), "batch_id": batch_id, "windows": len(rows)}
+    def has(self, batch_id: int) -> bool:
+        """Whether that batch was committed before."""
+        return self.last_token is not None and batch_id <= self.last_token["batch_id"]
+
+    def commit(self, records: Iterable[tuple[str, str, str]], token: Token) -> None:
+        """Commit (topic, key, value) records together with the token of their batch."""
         self._producer.begin_transaction()
         try:
-            for key, value in rows:
-                self._producer.send(self._topic, key=key.encode(), value=value.encode())
-            self._producer.send(self._progress_topic, key=self._topic.encode(), value=json.dumps(token).encode())
+            for topic, key, value in records:
+                self._producer.send(topic, key=key.encode(), value=value.encode())
+            self._producer.send(self._progress_topic, value=json.dumps(token).encode())
             self._producer.commit_transaction()
         except KafkaError:
             self._producer.close(timeout=1)  # the broker aborts what was begun
             raise
-        self.last_batch = batch_id
+        self.last_token = token
 
 
-def _query_id(checkpoint: Path) -> str | None:
-    """The id that Spark gave the query whose checkpoint this is; None where there is none yet."""
-    try:
-        return str(json.loads((checkpoint / "metadata").read_text())["id"])
-    except FileNotFoundError:
-        return None
+def check_fit(token: Token | None, query_id: str | None, done: int, ends: dict[str, dict[str, int]]) -> None:
+    """Raises DoesNotFit unless Kafka's last token and Spark's checkpoint tell of the same query at the same point.
+
+    `query_id` and `done` are the checkpoint's query and its last batch that is done (None and -1 in a new one), `ends`
+    where the topics end: topic -> partition -> offset. Going on would emit every window a second time, or leave some
+    out.
+    """
+    if token is None and done < 0:
+        return
+    if token is None:
+        wrong = "The job's checkpoint is of a Kafka log that is gone: nothing was ever written to this one from it"
+    elif query_id != token["query_id"]:
+        wrong = "Kafka holds the windows of another checkpoint than the job's, and they would all be emitted again"
+    elif not done <= token["batch_id"] <= done + 1:
+        older = "Kafka's log" if token["batch_id"] < done else "The job's checkpoint"
+        wrong = f"{older} is the older one: Kafka's last batch is {token['batch_id']}, the checkpoint's is {done}"
+    elif beyond := [
+        topic
+        for topic, offsets in token["offsets"].items()
+        if any(ends.get(topic, {}).get(partition, 0) < offset for partition, offset in offsets.items())
+    ]:
+        wrong = f"The topic {beyond[0]} ends before what the job has read of it: it was removed and made anew"
+    else:
+        return
+    raise DoesNotFit(
+        f"{wrong}. Put back what was removed, or remove all data together and start again:"
+        " `make reset`, or `docker compose down --volumes`."
+    )
 
 
-def _last_token(bootstrap_servers: str, topic: str) -> dict[str, Any] | None:
-    """The newest committed progress token, None where there is none."""
-    partition = TopicPartition(topic, 0)
+def last_record(bootstrap_servers: str, partition: TopicPartition) -> bytes | None:
+    """The value of the newest committed record of a partition, None where there is none."""
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap_servers, isolation_level="read_committed", enable_auto_commit=False
     )
     try:
         consumer.assign([partition])
-        end = consumer.end_offsets([partition])[partition]
-        consumer.seek_to_beginning(partition)
-        token: dict[str, Any] | None = None
-        silent_polls = 0
-        while consumer.position(partition) < end:
-            records = consumer.poll(timeout_ms=1000).get(partition, [])
-            silent_polls = 0 if records else silent_polls + 1
-            if silent_polls == 30:
-                raise KafkaTimeoutError(f"the broker gave no record of {topic} for 30 s")
-            for record in records:
-                token = json.loads(record.value)
-        return token
+        first, end = consumer.beginning_offsets([partition])[partition], consumer.end_offsets([partition])[partition]
+        # The end is held by the marks of transactions, some of them perhaps aborted.
+        tail = 16
+        while True:
+            start = max(first, end - tail)
+            consumer.seek(partition, start)
+            newest = _newest(consumer, partition, end)
+            if newest is not None or start == first:
+                return newest
+            tail *= 8
+    finally:
+        consumer.close()
+
+
+def _newest(consumer: KafkaConsumer, partition: TopicPartition, end: int) -> bytes | None:
+    newest: bytes | None = None
+    silent_polls = 0
+    while consumer.position(partition) < end:
+        records = consumer.poll(timeout_ms=1000).get(partition, [])
+        silent_polls = 0 if records else silent_polls + 1
+        if silent_polls == 30:
+            raise KafkaTimeoutError(f"the broker gave no record of {partition.topic} for 30 s")
+        for record in records:
+            newest = record.value
+    return newest
+
+
+def end_offsets(bootstrap_servers: str, topic: str) -> dict[str, int]:
+    """Where each partition of a topic ends, by partition."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+        return {str(partition.partition): end for partition, end in consumer.end_offsets(partitions).items()}
     finally:
         consumer.close()

@@ -1,0 +1,87 @@
+"""The marker that closes the last windows: literal times in, the exact marker out."""
+
+from typing import Any
+
+import pytest
+from rooms import windows_job
+
+silence = windows_job().silence
+
+# Windows of a minute and a watermark three minutes behind. The last reading is of 10:00:20, given in milliseconds of
+# that hour, so the watermark has reached 9:57:20, and the reading's window ends before 10:01:20.
+MINUTE = 60_000
+HOUR = 10 * 60 * MINUTE
+REACHED = HOUR - 3 * MINUTE + 20_000
+CLOSED = HOUR + MINUTE + 20_000
+LONG_AFTER = HOUR + 30 * MINUTE
+END, EARLIER_END = {"0": 120, "1": 80}, {"0": 100, "1": 80}
+SENT = {"closes": END, "watermark": CLOSED}
+
+
+def marker(
+    reached: int = REACHED, last: dict[str, Any] | None = None, now: int = LONG_AFTER, emitted: int = REACHED
+) -> dict[str, Any] | None:
+    token = {"window_seconds": 60, "watermark_seconds": 180, "watermark": emitted}
+    return silence.marker(token, END, reached, last, now)
+
+
+def test_before_the_first_reading_there_is_nothing_to_close() -> None:
+    assert marker(reached=0, emitted=0) is None
+
+
+def test_the_first_silence_closes_the_window_of_the_last_reading() -> None:
+    assert marker() == SENT
+
+
+@pytest.mark.parametrize("emitted", [CLOSED, CLOSED + 1])
+def test_a_silence_is_closed_once(emitted: int) -> None:
+    assert marker(reached=CLOSED, last=SENT, emitted=emitted) is None
+
+
+def test_after_a_crash_between_the_marker_and_its_windows_the_very_same_one_is_sent_again() -> None:
+    # The windows of the last token are those up to the watermark before the marker, whatever the next batch's is.
+    assert marker(last=SENT, emitted=CLOSED - 1) == SENT
+    assert marker(reached=CLOSED, last=SENT, emitted=REACHED, now=LONG_AFTER + MINUTE) == SENT
+
+
+def test_new_readings_and_a_new_silence_make_a_new_marker() -> None:
+    before = {"closes": EARLIER_END, "watermark": CLOSED - 10 * MINUTE}
+    assert marker(last=before) == SENT
+    # also when the marker before had put the watermark where no reading has brought it since
+    assert marker(reached=CLOSED, last=before | {"watermark": CLOSED}, emitted=CLOSED) == {
+        "closes": END,
+        "watermark": CLOSED + 4 * MINUTE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "watermark"),
+    [
+        (CLOSED + 3 * MINUTE + 1, CLOSED),
+        (CLOSED + 3 * MINUTE, CLOSED),
+        (CLOSED + 3 * MINUTE - 1, CLOSED - 1),
+        (HOUR + 20_000, REACHED),
+    ],
+)
+def test_the_watermark_goes_no_further_than_a_reading_of_now_would_put_it(now: int, watermark: int) -> None:
+    assert marker(now=now) == {"closes": END, "watermark": watermark}
+
+
+def test_a_silence_lasts_when_the_offsets_have_been_the_same_for_long_enough() -> None:
+    quiet = silence.Silence(patience=10)
+    assert not quiet.lasts(EARLIER_END, now=100)
+    assert not quiet.lasts(EARLIER_END, now=109.9)
+    assert quiet.lasts(EARLIER_END, now=110)
+    assert quiet.lasts(EARLIER_END, now=200)
+    assert not quiet.lasts(END, now=201)  # a new reading
+    assert not quiet.lasts(END, now=210.9)
+    assert quiet.lasts(END, now=211)
+
+
+def test_after_something_was_done_a_silence_must_last_as_long_again() -> None:
+    quiet = silence.Silence(patience=10)
+    quiet.lasts(END, now=100)
+    assert quiet.lasts(END, now=110)
+    quiet.begin_again(now=110)
+    assert not quiet.lasts(END, now=119.9)
+    assert quiet.lasts(END, now=120)
