@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import requests
 from kafka.errors import KafkaError
 
-from kafka import KafkaConsumer
+from kafka import KafkaAdminClient
 
 # Druid configuration
 druid_url = "http://router:8888"
@@ -23,9 +23,15 @@ kafka_bootstrap_servers = "kafka0:29092"
 # Seconds to wait, for each of: Kafka, Druid, the supervisors
 WAIT_FOR = 180
 
+# Seconds until Druid's servers must have loaded what is stored
+WAIT_FOR_SEGMENTS = 90
+
 # Seconds that one request to Druid may take
 REQUEST_TIMEOUT = 15
 
+# Where a specification keeps the id of the topic that it was registered for
+TOPIC_ID = "kafka_topic_id"
+REMOVE_ALL = "remove all data together and start again: `make reset`, or `docker compose down --volumes`"
 
 T = TypeVar("T")
 
@@ -38,6 +44,10 @@ class Refused(Exception):
     """Druid refused a specification; the text is Druid's reason."""
 
 
+class DoesNotFit(Exception):
+    """Druid's data and Kafka's log don't belong together."""
+
+
 def load_specs(folder: Path, servers: str) -> dict[str, dict[str, Any]]:
     """The specifications of `folder` by datasource, with `servers` as the Kafka brokers to read from.
 
@@ -48,6 +58,7 @@ def load_specs(folder: Path, servers: str) -> dict[str, dict[str, Any]]:
         try:
             spec = json.loads(path.read_text())
             spec["spec"]["ioConfig"]["consumerProperties"]["bootstrap.servers"] = servers
+            spec["spec"]["ioConfig"]["topic"]
             specs[spec["spec"]["dataSchema"]["dataSource"]] = spec
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path.name} is not a Kafka supervisor specification ({error!r}); mend it") from error
@@ -94,17 +105,16 @@ def reason(response: requests.Response) -> str:
         return response.text.strip()[:500] or response.reason
 
 
-def check_topics(servers: str, topics: set[str]) -> None:
+def topic_ids(servers: str, topics: set[str]) -> dict[str, str]:
+    """The id that Kafka gave each topic when it was created."""
     try:
-        consumer = KafkaConsumer(bootstrap_servers=servers, bootstrap_timeout_ms=5000)
-        try:
-            missing = topics - consumer.topics()
-        finally:
-            consumer.close()
+        with KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000) as admin:
+            found = {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics()}
     except KafkaError as error:
         raise NotThere(f"Kafka does not answer at {servers} ({error})") from error
-    if missing:
+    if missing := topics - set(found):
         raise NotThere(f"no topic {', '.join(sorted(missing))}; kafka/create_topics.py creates it")
+    return {topic: found[topic] for topic in topics}
 
 
 def check_druid() -> None:
@@ -114,8 +124,21 @@ def check_druid() -> None:
         raise NotThere("the overlord has no worker yet")
 
 
-def register(spec: dict[str, Any]) -> None:
+def check_fit(name: str, topic_id: str) -> None:
+    """Raises DoesNotFit when Druid has read the datasource from another topic: its offsets mean nothing in this one."""
+    known = ask("GET", "/druid/indexer/v1/supervisor", params={"full": ""})
+    for supervisor in known:
+        read = (supervisor["spec"].get("context") or {}).get(TOPIC_ID)
+        if supervisor["id"] == name and read not in (None, topic_id):
+            raise DoesNotFit(
+                f"Druid's {name} was read from a topic that is gone, and the one that is there was made anew."
+                f" Put back what was removed, or {REMOVE_ALL}."
+            )
+
+
+def register(spec: dict[str, Any], topic_id: str) -> None:
     """Post the specification; Druid leaves a supervisor alone whose specification is the same."""
+    spec["context"] = {**spec.get("context", {}), TOPIC_ID: topic_id}
     ask("POST", "/druid/indexer/v1/supervisor", params={"skipRestartIfUnmodified": "true"}, json=spec)
 
 
@@ -124,6 +147,16 @@ def check_running(name: str) -> None:
     if state["detailedState"] != "RUNNING":
         errors = [error.get("message") or error.get("exceptionClass") for error in state.get("recentErrors", [])]
         raise NotThere(f"{state['detailedState']}{': ' if errors else ''}{'; '.join(map(str, errors[-1:]))}")
+
+
+def check_segments() -> None:
+    """Druid can load all it has stored: the files that its metadata tells of are there."""
+    left = ask("GET", "/druid/coordinator/v1/loadstatus", params={"simple": ""})
+    if missing := {name: number for name, number in left.items() if number}:
+        raise NotThere(
+            f"{sum(missing.values())} segments of {', '.join(missing)} are not loaded; if their files were removed,"
+            f" put them back, or {REMOVE_ALL}"
+        )
 
 
 def setting(name: str) -> str:
@@ -136,14 +169,19 @@ def main() -> None:
     try:
         specs = load_specs(Path(__file__).parent, servers)
         topics = {spec["spec"]["ioConfig"]["topic"] for spec in specs.values()}
-        wait_for("the topics", lambda: check_topics(servers, topics), WAIT_FOR)
+        ids = wait_for("the topics", lambda: topic_ids(servers, topics), WAIT_FOR)
         wait_for("Druid", check_druid, WAIT_FOR)
         for name, spec in specs.items():
-            wait_for(f"Druid to take {name}", partial(register, spec), WAIT_FOR)
+            topic_id = ids[spec["spec"]["ioConfig"]["topic"]]
+            wait_for("Druid's supervisors", partial(check_fit, name, topic_id), WAIT_FOR)
+            wait_for(f"Druid to take {name}", partial(register, spec, topic_id), WAIT_FOR)
             print(f"supervisor {name}: registered", flush=True)
         for name in specs:
             wait_for(f"supervisor {name}", partial(check_running, name), WAIT_FOR)
             print(f"supervisor {name}: RUNNING", flush=True)
+        wait_for("Druid's segments", check_segments, WAIT_FOR_SEGMENTS)
+    except DoesNotFit as error:
+        sys.exit(str(error))
     except Refused as error:
         sys.exit(f"Druid refused a supervisor: {error}")
     except (TimeoutError, ValueError) as error:

@@ -2,18 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import register
 import requests
-from rooms import ROOT
+from rooms import ROOT, assert_one_sentence
 
 FOLDER = ROOT / "supervisor-specs"
 
 
 def test_the_specifications_read_from_the_given_brokers() -> None:
     specs = register.load_specs(FOLDER, "broker:1")
-    assert sorted(specs) == ["sensor-data-aggregated", "sensor-data-raw"]
+    assert sorted(specs) == ["sensor-data-aggregated", "sensor-data-raw", "sensor-data-rejected"]
     for spec in specs.values():
         assert spec["spec"]["ioConfig"]["consumerProperties"]["bootstrap.servers"] == "broker:1"
 
@@ -61,9 +62,76 @@ def test_the_reason_is_druids_own(body: str, expected: str) -> None:
 
 def test_no_druid_ends_it_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(register, "WAIT_FOR", 0)
-    monkeypatch.setattr(register, "check_topics", lambda *_: None)
+    monkeypatch.setattr(register, "topic_ids", lambda *_: {})
     monkeypatch.setenv("DRUID_URL", "http://127.0.0.1:1")
     with pytest.raises(
         SystemExit, match=r"The supervisors could not be registered: Druid not there after 0 s: no answer"
     ):
+        register.main()
+
+
+def supervisor(name: str, **spec: Any) -> dict[str, Any]:
+    """As Druid lists one with `full`."""
+    return {"id": name, "state": "RUNNING", "healthy": True, "suspended": False, "spec": {"type": "kafka", **spec}}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        [],
+        [supervisor("mine")],  # registered before ids were kept
+        [supervisor("mine", context=None)],
+        [supervisor("mine", context={"other": 1})],
+        [supervisor("mine", context={"kafka_topic_id": "one"})],
+        [supervisor("another", context={"kafka_topic_id": "two"})],
+    ],
+)
+def test_a_supervisor_of_the_same_topic_or_of_none_fits(
+    monkeypatch: pytest.MonkeyPatch, known: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(register, "ask", lambda *_, **__: known)
+    register.check_fit("mine", "one")
+
+
+def test_a_supervisor_of_a_topic_that_was_made_anew_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [supervisor("another"), supervisor("mine", context={"kafka_topic_id": "two"})]
+    monkeypatch.setattr(register, "ask", lambda *_, **__: known)
+    with pytest.raises(register.DoesNotFit, match="Druid's mine was read from a topic that is gone") as error:
+        register.check_fit("mine", "one")
+    assert_one_sentence(str(error.value))
+
+
+def test_a_specification_is_posted_with_its_topics_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    posted: list[dict[str, Any]] = []
+    monkeypatch.setattr(register, "ask", lambda *_, **options: posted.append(options["json"]))
+    register.register({"type": "kafka"}, "one")
+    register.register({"type": "kafka", "context": {"priority": 5}}, "one")
+    assert [spec["context"] for spec in posted] == [
+        {"kafka_topic_id": "one"},
+        {"priority": 5, "kafka_topic_id": "one"},
+    ]
+
+
+@pytest.mark.parametrize("left", [{}, {"mine": 0, "yours": 0}])
+def test_loaded_segments_are_fine(monkeypatch: pytest.MonkeyPatch, left: dict[str, int]) -> None:
+    monkeypatch.setattr(register, "ask", lambda *_, **__: left)
+    register.check_segments()
+
+
+def test_segments_whose_files_are_gone_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(register, "ask", lambda *_, **__: {"mine": 2, "yours": 0, "ours": 3})
+    with pytest.raises(register.NotThere, match="5 segments of mine, ours are not loaded; if their files were removed"):
+        register.check_segments()
+
+
+def test_a_topic_made_anew_ends_it_at_once_and_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(method: str, path: str, **_: Any) -> Any:
+        assert method == "GET"
+        if path.endswith("/workers"):
+            return ["one"]
+        return [supervisor("sensor-data-aggregated", context={"kafka_topic_id": "of before"})]
+
+    monkeypatch.setattr(register, "topic_ids", lambda _, topics: dict.fromkeys(topics, "of now"))
+    monkeypatch.setattr(register, "ask", ask)
+    with pytest.raises(SystemExit, match="Druid's sensor-data-aggregated was read from a topic that is gone"):
         register.main()
