@@ -1,10 +1,11 @@
 # The user's verbs. `make` alone lists them. Constants at the top of producer.py and pyspark.py can be overridden:
 #   make run SCRIPT_DURATION=60 WINDOW_DURATION="10 seconds" WATERMARK_DURATION="10 seconds"
 PYTHON ?= python3
-STACK := .local/venv/bin/python local/stack.py
+INSTALLED := .local/venv/bin/python
+STACK := $(INSTALLED) local/stack.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up status down reset test test-docker check
+.PHONY: help install run up status verify down reset test chaos test-docker check
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,26 +13,35 @@ help: ## list these verbs
 install:
 	@$(PYTHON) local/install.py
 
+$(INSTALLED):
+	@echo 'Nothing is installed yet: `make up` installs what is needed and starts the stack.' >&2; exit 1
+
 run: install ## start everything, watch the counts grow until the generator has finished; the stack stays up
 	@$(STACK) run
 
 up: install ## start everything in the background; returns when all parts are healthy
 	@$(STACK) up
 
-status: install ## how every part is, its memory, counts and lag
+status: $(INSTALLED) ## how every part is, its memory, counts and lag
 	@$(STACK) status
 
-down: install ## stop everything; the data stays
+verify: $(INSTALLED) ## is every record accounted for, in Kafka and in Druid? WAIT=60 waits for what is under way
+	@$(STACK) verify
+
+down: $(INSTALLED) ## stop everything; the data stays
 	@$(STACK) down
 
-reset: install ## stop everything and remove all data: Kafka's log, the checkpoint, Druid
+reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the checkpoint, Druid
 	@$(STACK) reset
 
 test: install check ## all tests that need no Docker, end to end on the real Kafka, Spark and Druid included
-	@.local/venv/bin/python -m pytest -m "not docker"
+	@$(INSTALLED) -m pytest -m "not docker"
+
+chaos: install ## kill parts at random for some minutes, under load, and verify; KILLS=30 SEED=... as you like
+	@KILLS=$${KILLS:-30} $(INSTALLED) -m pytest -s tests/e2e/test_chaos.py
 
 test-docker: install ## bring up docker-compose.yml and test it; needs a Docker engine
-	@.local/venv/bin/python -m pytest -m docker
+	@$(INSTALLED) -m pytest -m docker
 
 check: install ## format, lint and types
 	@.local/venv/bin/ruff format --check && .local/venv/bin/ruff check && local/check-types.sh

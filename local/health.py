@@ -3,7 +3,8 @@
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +16,10 @@ from kafka import KafkaConsumer, TopicPartition
 from services import PROGRESS_FILE, router_url
 from settings import env_file
 
-RAW, AGGREGATED = "sensor-data-raw", "sensor-data-aggregated"
+RAW, AGGREGATED, REJECTED = DATASOURCES = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
+PROGRESS = "sensor-data-progress"  # the windows job's own topic
 TIMEOUT = 10  # seconds for one answer
+CLOCK_AHEAD_SECONDS = 10  # as in pyspark.py
 
 
 class Unhealthy(Exception):
@@ -58,9 +61,9 @@ def check_pyspark() -> str:
 
 
 def check_supervisors() -> str:
-    """Both supervisors run; with their lag in records."""
+    """All supervisors run; with their lag in records."""
     lags = []
-    for name in (RAW, AGGREGATED):
+    for name in DATASOURCES:
         status = get(f"{router_url()}/druid/indexer/v1/supervisor/{name}/status")["payload"]
         if status["detailedState"] != "RUNNING":
             raise Unhealthy(f"supervisor {name} is {status['detailedState']}")
@@ -92,37 +95,65 @@ def get(url: str) -> Any:
 
 
 def sql(query: str) -> list[dict[str, Any]]:
-    """The rows that Druid answers; counts are exact. Raises Unhealthy when it gives none."""
+    """The rows that Druid answers, counts being exact; none while it doesn't know the datasource yet.
+
+    Raises Unhealthy when it gives no answer.
+    """
     request = {"query": query, "context": {"useApproximateCountDistinct": False}}
     try:
         response = requests.post(f"{router_url()}/druid/v2/sql", json=request, timeout=60)
+        if response.status_code == 400 and "not found" in response.text:
+            return []
         response.raise_for_status()
         return list(response.json())
     except (requests.RequestException, ValueError) as error:
         raise Unhealthy(f"no answer from Druid to: {query} ({type(error).__name__})") from error
 
 
+def number(query: str) -> int:
+    """The n that Druid answers; 0 where there is none, as while it doesn't know the datasource yet."""
+    found = sql(query)
+    return int(found[0]["n"] or 0) if found else 0
+
+
 def rows(datasource: str) -> int:
-    """How many rows a datasource has; 0 while Druid doesn't know it yet."""
+    """How many rows a datasource has; 0 also when Druid gives no answer."""
     try:
-        return int(sql(f'SELECT COUNT(*) AS n FROM "{datasource}"')[0]["n"])
+        return number(f'SELECT COUNT(*) AS n FROM "{datasource}"')
     except Unhealthy:
         return 0
 
 
-def raw_offsets() -> tuple[int, int]:
-    """The first and the end offset of the raw topic, summed over its partitions; their difference is its records."""
+@contextmanager
+def kafka_consumer(**options: Any) -> Iterator[KafkaConsumer]:
+    """Kafka, to be asked; raises Unhealthy when it gives no answer."""
     servers = f"127.0.0.1:{env_file()['KAFKA_PORT']}"
     try:
-        consumer = KafkaConsumer(bootstrap_servers=servers, bootstrap_timeout_ms=5000, allow_auto_create_topics=False)
+        consumer = KafkaConsumer(
+            bootstrap_servers=servers, bootstrap_timeout_ms=5000, allow_auto_create_topics=False, **options
+        )
         try:
-            partitions = [TopicPartition(RAW, p) for p in consumer.partitions_for_topic(RAW) or ()]
-            first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-            return sum(first.values()), sum(end.values())
+            yield consumer
         finally:
             consumer.close()
     except KafkaError as error:
         raise Unhealthy(f"Kafka does not answer ({error})") from error
+
+
+def raw_offsets() -> tuple[int, int]:
+    """The first and the end offset of the raw topic, summed over its partitions; their difference is its records."""
+    with kafka_consumer() as consumer:
+        partitions = [TopicPartition(RAW, p) for p in consumer.partitions_for_topic(RAW) or ()]
+        first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        return sum(first.values()), sum(end.values())
+
+
+def windows_emitted() -> int:
+    """How many windows the job has written to Kafka: it says so batch by batch, together with them."""
+    reading_all = {"isolation_level": "read_committed", "auto_offset_reset": "earliest", "consumer_timeout_ms": 2000}
+    with kafka_consumer(enable_auto_commit=False, **reading_all) as consumer:
+        consumer.assign([TopicPartition(PROGRESS, 0)])
+        return sum(json.loads(token.value)["windows"] for token in consumer)
 
 
 def job_progress() -> dict[str, Any]:
@@ -141,30 +172,30 @@ def job_lag(progress: dict[str, Any]) -> int:
 
 
 def job_has_caught_up() -> bool:
-    """The windows job has read all readings and its watermark is where the newest of them put it."""
+    """The windows job has read all readings and its watermark is where the newest of them put it, or further."""
     progress = job_progress()
     if job_lag(progress):
         return False
-    newest = sql(f'SELECT TIMESTAMP_TO_MILLIS(MAX(__time)) AS t FROM "{RAW}"')[0]["t"]
-    return newest is None or _millis(progress["watermark"]) >= newest - progress["watermark_seconds"] * 1000
+    newest = number(f'SELECT TIMESTAMP_TO_MILLIS(MAX(__time)) AS n FROM "{RAW}"')
+    delay: int = progress["watermark_seconds"] * 1000
+    return _millis(progress.get("watermark")) >= newest - delay
 
 
-def windows() -> tuple[int, int]:
-    """How many windows, per vehicle, the readings in Druid make up: those the watermark closed and those still open."""
+def open_windows() -> int:
+    """How many windows, per vehicle, the readings in Druid make up that the watermark has not closed yet."""
     progress = job_progress()
     length = progress["window_seconds"] * 1000
     # A window is closed when the watermark has passed its end: its readings are older than this.
     closed_before = _millis(progress.get("watermark")) // length * length
-    window = f"TIMESTAMP_TO_MILLIS(__time) / {length}"
-    query = f"""
-        SELECT "closed", COUNT(*) AS n FROM (
-          SELECT TIMESTAMP_TO_MILLIS(__time) < {closed_before} AS "closed" FROM "{RAW}" GROUP BY 1, {window}, entity
-        ) GROUP BY 1"""
-    try:
-        found = {str(row["closed"]).lower() == "true": int(row["n"]) for row in sql(query)}
-    except Unhealthy:
-        return 0, 0
-    return found.get(True, 0), found.get(False, 0)
+    time = "TIMESTAMP_TO_MILLIS(__time)"
+    opened = f'SELECT 1 FROM "{RAW}" WHERE {time} >= {closed_before} GROUP BY {time} / {length}, entity'
+    return number(f"SELECT COUNT(*) AS n FROM ({opened})")
+
+
+def closing_seconds() -> int:
+    """After how long a silence the job has closed all windows by itself (see close_last_windows() in pyspark.py)."""
+    progress = job_progress()
+    return int(progress["window_seconds"] + progress["watermark_seconds"] + CLOCK_AHEAD_SECONDS + 5)
 
 
 def _millis(iso: str | None) -> int:

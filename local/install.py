@@ -15,11 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from settings import JARS, ROOT, VENV, image_version
+from settings import JARS, LOCAL, ROOT, VENV, image_version
 
 PYPROJECT = ROOT / "pyproject.toml"
 PIP = "26.3"
-ROOMS = ["kafka", "sensor-data-generator", "pyspark", "supervisor-specs", "local"]
+ROOMS = ["kafka", "sensor-data-generator", "pyspark", "supervisor-specs", "ledger", "local"]
 COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -62,6 +62,7 @@ def once(what: str, stamp: Path, key: str, install: Callable[[], None]) -> None:
     """Call install() unless it was done before for the same key; say what happens and how long it took."""
     if stamp.exists() and stamp.read_text() == key:
         return
+    stamp.unlink(missing_ok=True)
     print(f"{what} ...", flush=True)
     start = time.monotonic()
     install()
@@ -77,18 +78,34 @@ def run(what: str, command: list[str]) -> None:
         sys.exit(f"{what} could not be installed, see above. Is the package registry reachable? Then run it again.")
 
 
-def install_python(requirements: list[Path]) -> None:
+def install_python(venv: Path, requirements: list[Path]) -> None:
     """The services' packages and the developers' tools, in a new virtual environment."""
-    shutil.rmtree(VENV, ignore_errors=True)
-    run("The virtual environment", [sys.executable, "-m", "venv", str(VENV)])
-    pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    shutil.rmtree(venv, ignore_errors=True)
+    run("The virtual environment", [sys.executable, "-m", "venv", str(venv)])
+    pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run("pip", [*pip, f"pip=={PIP}"])
     files = [word for path in requirements for word in ("-r", str(path))]
     run("The Python packages", [*pip, *files, "--group", f"{PYPROJECT}:dev"])
 
 
+def use(venv: Path) -> None:
+    """Let .local/venv lead to it; the one before stays, because a stack may run from it, and older ones go."""
+    link, before = LOCAL / "venv", VENV
+    if link.is_dir() and not link.is_symlink():  # as an earlier version of this script made it
+        before = link.rename(LOCAL / "venv-before")
+    new = LOCAL / "venv.new"
+    new.unlink(missing_ok=True)
+    new.symlink_to(venv.name)
+    new.replace(link)
+    for other in LOCAL.glob("venv-*"):
+        if other not in (venv, before):
+            shutil.rmtree(other)
+
+
 def install_jars(what: str, pom: Path, target: Path, *properties: str) -> None:
-    """The jars that `pom` names, and what they need, into `target`."""
+    """The jars that `pom` names, and what they need, into `target`; in a folder of our own nothing else stays."""
+    if target.is_relative_to(JARS):
+        shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True, exist_ok=True)
     options = ["-q", "-B", "-f", str(pom), "-DincludeScope=runtime", f"-DoutputDirectory={target}", *properties]
     run(what, [maven(), COPY_DEPENDENCIES, *options])
@@ -105,12 +122,16 @@ def main() -> None:
     JARS.mkdir(parents=True, exist_ok=True)
 
     requirements = [ROOT / room / "requirements.txt" for room in ROOMS]
-    key = digest(sys.version, PIP, PYPROJECT, *requirements)
-    once("Python packages", VENV / "installed", key, lambda: install_python(requirements))
+    tools = PYPROJECT.read_text().partition("[dependency-groups]")[2].partition("\n[")[0]
+    key = digest(sys.version, PIP, tools, *requirements)
+    venv = LOCAL / f"venv-{key[:12]}"
+    once("Python packages", venv / "installed", key, lambda: install_python(venv, requirements))
+    if venv != VENV:
+        use(venv)
 
     kafka = f"-Dkafka.version={image_version('KAFKA_IMAGE')}"
     druid = f"-Ddruid.version={image_version('DRUID_IMAGE')}"
-    pyspark = next(VENV.glob("lib/python3*/site-packages/pyspark"))
+    pyspark = next(venv.glob("lib/python3*/site-packages/pyspark"))
     poms = ROOT / "local/poms"
     for what, pom, target, version in (
         ("Kafka", poms / "kafka.xml", JARS / "kafka", kafka),

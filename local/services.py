@@ -3,20 +3,38 @@
 import configparser
 import hashlib
 import os
+import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from install import java
-from settings import DATA, JARS, LOGS, ROOT, STACK, VENV, env_file
+from install import java as find_java
+from settings import DATA, JARS, LOGS, ROOT, STACK, VENV, env_file, refuse
 
+LOG4J = ROOT / "druid/cluster/_common/log4j2.xml"
 SOCKET = STACK / "supervisor.sock"
 CONFIGURATION = STACK / "supervisord.conf"
 PROGRESS_FILE = DATA / "pyspark/progress.json"
 
+java = cache(find_java)  # to find it is to start it
+
 # The constants that an environment variable of the same name overrides, by service.
 OVERRIDES = {
-    "sensorgenerator": ["NUM_ENTITIES", "SENSOR_INTERVAL", "SCRIPT_DURATION", "MAX_IN_FLIGHT"],
+    "sensorgenerator": [
+        "NUM_ENTITIES",
+        "SENSOR_INTERVAL",
+        "SCRIPT_DURATION",
+        "MAX_IN_FLIGHT",
+        "LATE_SHARE",
+        "OUT_OF_ORDER_SHARE",
+        "DUPLICATE_SHARE",
+        "MALFORMED_SHARE",
+        "LATE_BY",
+        "OUT_OF_ORDER_BY",
+        "FAULT_SEED",
+    ],
     "pyspark": [
         "WATERMARK_DURATION",
         "WINDOW_DURATION",
@@ -58,6 +76,7 @@ class Service:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)  # by the variable in .env that sets them
+    files: Sequence[Path] = ()  # that it is made of: an edit of one restarts it at the next `make up`
     one_shot: bool = False
 
 
@@ -111,6 +130,7 @@ def _zookeeper(env: dict[str, str]) -> Service:
          "-cp", f"{JARS / 'druid/lib'}/*", main, str(configuration)],
         DATA,
         ports={"ZOOKEEPER_PORT": int(env["ZOOKEEPER_PORT"])},
+        files=[configuration, LOG4J, JARS / "druid/lib.installed"],
     )  # fmt: skip
 
 
@@ -130,6 +150,7 @@ def _kafka(env: dict[str, str]) -> Service:
          "-cp", f"{JARS / 'kafka'}/*", "kafka.Kafka", str(configuration)],
         DATA,
         ports={name: int(env[name]) for name in ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT")},
+        files=[configuration, LOG4J, JARS / "kafka.installed"],
     )  # fmt: skip
 
 
@@ -168,17 +189,19 @@ def _druid(env: dict[str, str], name: str, folder: str, *more_ports: str) -> Ser
         ],
         DATA / "druid",
         ports={variable: int(env[variable]) for variable in (port, *more_ports)},
+        files=[*(cluster / "_common").iterdir(), *(cluster / folder).iterdir(), JARS / "druid/lib.installed"],
     )
 
 
 def _python(script: str, environment: dict[str, str], one_shot: bool = False) -> Service:
     """A script of ours, by the very file that the container runs."""
     path = ROOT / script
-    return Service([str(VENV / "bin/python"), str(path)], path.parent, environment, one_shot=one_shot)
+    command, files = [str(VENV / "bin/python"), str(path)], [*path.parent.glob("*.*")]
+    return Service(command, path.parent, environment, files=files, one_shot=one_shot)
 
 
 def _log4j() -> list[str]:
-    return [f"-Dlog4j2.configurationFile={ROOT / 'druid/cluster/_common/log4j2.xml'}"]
+    return [f"-Dlog4j2.configurationFile={LOG4J}"]
 
 
 def write_configuration(all_services: dict[str, Service]) -> None:
@@ -198,11 +221,14 @@ def write_configuration(all_services: dict[str, Service]) -> None:
     config["supervisorctl"] = {"serverurl": f"unix://{SOCKET}"}
     for priority, (name, service) in enumerate(all_services.items()):
         overridden = {key: os.environ[key] for key in OVERRIDES.get(name, []) if key in os.environ}
-        environment = service.environment | overridden | {"SOURCES": _digest(service)}
+        for key, value in overridden.items():
+            if re.search('["\n\r;#]', value):  # the process manager's syntax can't quote these
+                refuse(f"{key} is {value!r}: it must not hold a double quote, a line break, ; or #.")
+        environment = service.environment | overridden | {"SOURCES": _digest(service.files)}
         config[f"program:{name}"] = {
             "command": shlex.join(service.command).replace("%", "%%"),
             "directory": str(service.folder).replace("%", "%%"),
-            "environment": ",".join(f'{key}="{_escaped(value)}"' for key, value in environment.items()),
+            "environment": ",".join(f'{key}="{value.replace("%", "%%")}"' for key, value in environment.items()),
             "priority": str(priority),  # stopped in the reverse order
             # One-shots: only a signal is no way to end. The rest: exit code 2 says that a restart wouldn't help.
             "autorestart": "unexpected",
@@ -221,14 +247,9 @@ def write_configuration(all_services: dict[str, Service]) -> None:
         config.write(file)
 
 
-def _escaped(value: str) -> str:
-    return value.replace("%", "%%").replace('"', '\\"')
-
-
-def _digest(service: Service) -> str:
-    """Of the files a service is made of: an edit changes its configuration, and so `make up` restarts it."""
+def _digest(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    if service.folder.is_relative_to(ROOT) and not service.folder.is_relative_to(STACK):
-        for path in sorted(service.folder.glob("*.*")):
+    for path in sorted(files):
+        if path.is_file():  # an editor's lock is a link to nowhere
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

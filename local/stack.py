@@ -1,20 +1,22 @@
-"""The verbs of the mode without Docker: up, run, status, down, reset (see `make help`)."""
+"""The verbs of the mode without Docker: up, run, status, verify, down, reset (see `make help`)."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
-from xmlrpc.client import ServerProxy
+from xmlrpc.client import Fault, ServerProxy
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 import health
 import preflight
-from health import AGGREGATED, CHECKS, RAW, Unhealthy
+from health import AGGREGATED, CHECKS, DATASOURCES, RAW, REJECTED, Unhealthy
 from services import (
     CONFIGURATION,
     OVERRIDES,
@@ -25,12 +27,20 @@ from services import (
     services,
     write_configuration,
 )
-from settings import DATA, LOGS, STACK, VENV
+from settings import DATA, LOGS, ROOT, STACK, VENV, env_file
 
 START_LIMIT = 240  # seconds until everything must be healthy
 STOP_LIMIT = 180  # seconds until everything must have stopped
 CATCH_UP_LIMIT = 180  # seconds that the rest of the pipeline may need after the generator's end
+UNCHANGED_LIMIT = 60  # seconds; after a restart Druid needs less to have its newest rows back
 CONSOLE = "http://localhost:{port}/unified-console.html"
+
+# What a user's shell has set for another Python, Spark or Kafka.
+FOREIGN = re.compile(r"PYTHON(PATH|HOME)$|(PY)?SPARK_|KAFKA_")
+
+# All that the stack makes in STACK_DIR, which may hold other things as well.
+FOLDERS = ["data/kafka", "data/zookeeper", "data/druid", "data/pyspark"]
+FILES = ["logs/*.log*", "supervisord.*", "supervisor.sock*", "kafka.properties", "zookeeper.properties"]
 
 State = dict[str, Any]
 
@@ -45,6 +55,11 @@ def states() -> dict[str, State]:
         return {info["name"]: info for info in cast(list[State], manager().getAllProcessInfo())}
     except OSError:
         return {}
+
+
+def running() -> dict[str, State]:
+    """The same while the stack should run; ends the program when it doesn't."""
+    return states() or sys.exit("The stack was stopped.")
 
 
 def ended_badly(state: State) -> bool:
@@ -67,11 +82,8 @@ def start_manager() -> None:
         (DATA / "druid/var/druid" / name).mkdir(parents=True, exist_ok=True)
     all_services = services()
     write_configuration(all_services)
-    running = states()
-    if running:
-        ctl = [str(VENV / "bin/supervisorctl"), "-c", str(CONFIGURATION), "update"]
-        changed = subprocess.run(ctl, capture_output=True, text=True, check=True).stdout.strip()
-        print(changed or "everything is up to date", flush=True)
+    if states():
+        print(control("supervisorctl", "update") or "everything is up to date", flush=True)
         for name, state in states().items():
             if ended_badly(state) or state["statename"] == "STOPPED":
                 print(f"{name} is started again", flush=True)
@@ -83,20 +95,33 @@ def start_manager() -> None:
         if formatted.returncode:
             said = (formatted.stderr or formatted.stdout).strip()[-500:]
             sys.exit(f"Kafka's log folder could not be prepared: {said}")
+    control("supervisord")
+
+
+def control(program: str, *arguments: str) -> str:
+    """What a program of the process manager says; when it fails, this one ends with that."""
+    command = [str(VENV / "bin" / program), "-c", str(CONFIGURATION), *arguments]
+    done = subprocess.run(command, env=inherited(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"The process manager could not do its work: {done.stdout.strip()}")
+    return done.stdout.strip()
+
+
+def inherited() -> dict[str, str]:
+    """The environment that all services get."""
     # What overrides a constant goes to its service and not to all, so that it ends when it is no longer given.
     own = {name for names in OVERRIDES.values() for name in names}
-    environment = {name: value for name, value in os.environ.items() if name not in own}
-    subprocess.run([str(VENV / "bin/supervisord"), "-c", str(CONFIGURATION)], env=environment, check=True)
+    return {name: value for name, value in os.environ.items() if name not in own and not FOREIGN.match(name)}
 
 
 def up() -> None:
-    """Start what doesn't run yet and return when every part is healthy and both supervisors are RUNNING."""
+    """Start what doesn't run yet and return when every part is healthy and all supervisors are RUNNING."""
     start = time.monotonic()
     start_manager()
     waiting = list(services())
     seen: dict[str, str] = {}
     while waiting:
-        current = states()
+        current = running()
         for name in list(waiting):
             try:
                 words = part(name, current[name])
@@ -148,15 +173,15 @@ def run() -> None:
     start = time.monotonic()
     before = states().get("sensorgenerator")
     up()
-    if before and before["statename"] == "EXITED" and states()["sensorgenerator"]["start"] == before["start"]:
+    if before and before["statename"] == "EXITED" and running()["sensorgenerator"]["start"] == before["start"]:
         manager().startProcess("sensorgenerator", False)  # it had finished an earlier run
-    while states()["sensorgenerator"]["statename"] in ("STARTING", "RUNNING"):
+    while running()["sensorgenerator"]["statename"] in ("STARTING", "RUNNING"):
         print(counts(start), flush=True)
         time.sleep(5)
     print(f"the generator has ended: {last_words('sensorgenerator')}", flush=True)
     settled = wait_until_queryable(start)
     summary()
-    if ended_badly(states()["sensorgenerator"]):
+    if ended_badly(running()["sensorgenerator"]):
         sys.exit("The generator failed, see above.")
     if not settled:
         sys.exit(f"Not everything was queryable {CATCH_UP_LIMIT} s after the generator's end: see `make status`.")
@@ -171,9 +196,9 @@ def counts(start: float) -> str:
 
 
 def wait_until_queryable(start: float) -> bool:
-    """Wait until Druid has every reading that Kafka has and every window that the watermark has closed.
+    """Wait until Druid has every record that Kafka has, as a reading or as a rejected one, and every window emitted.
 
-    Records of the raw topic that are no readings never become rows: what doesn't change for 20 s is as far as it goes.
+    Of records that retention has removed Druid still has the rows: what doesn't change any more is as far as it goes.
     """
     give_up = time.monotonic() + CATCH_UP_LIMIT
     unchanged_since, last = time.monotonic(), ""
@@ -181,22 +206,23 @@ def wait_until_queryable(start: float) -> bool:
         caught_up = complete = False
         try:
             first, end = health.raw_offsets()
-            readings, emitted = health.rows(RAW), health.rows(AGGREGATED)
-            closed, _ = health.windows()
-            caught_up = health.job_has_caught_up() and emitted == closed
-            complete = caught_up and readings == end - first
+            readings, windows, rejected = map(health.rows, DATASOURCES)
+            caught_up = health.job_has_caught_up()
+            booked = caught_up and readings + rejected == end - first
+            complete = booked and windows == health.windows_emitted()
             line = (
-                f"readings in Kafka {end - first:,}, in Druid {readings:,};"
-                f" windows closed {closed:,}, in Druid {emitted:,}"
+                f"readings in Kafka {end - first:,}, in Druid {readings:,}, rejected {rejected:,};"
+                f" windows in Druid {windows:,}"
             )
         except Unhealthy as reason:  # after a restart Druid's tasks need up to a minute to read what they held again
             line = f"waiting: {reason}"
+            running()
         if complete:
             return True
         if line != last:
             unchanged_since, last = time.monotonic(), line
             print(f"{time.monotonic() - start:4.0f} s  {line}", flush=True)
-        elif caught_up and time.monotonic() - unchanged_since > 20:
+        elif caught_up and time.monotonic() - unchanged_since > UNCHANGED_LIMIT:
             return True
         time.sleep(1)
     return False
@@ -204,16 +230,18 @@ def wait_until_queryable(start: float) -> bool:
 
 def summary() -> None:
     first, end = health.raw_offsets()
-    in_windows = health.sql(f'SELECT COUNT(*) AS n, SUM("count") AS readings FROM "{AGGREGATED}"')[0]
-    _, still_open = health.windows()
+    in_windows = health.number(f'SELECT SUM("count") AS n FROM "{AGGREGATED}"')
     print(
-        f"\n  {end - first:>12,}  readings in Kafka's topic {RAW}"
+        f"\n  {end - first:>12,}  records in Kafka's topic {RAW}"
         f"\n  {health.rows(RAW):>12,}  rows in Druid's datasource {RAW}"
-        f"\n  {in_windows['n']:>12,}  rows in Druid's datasource {AGGREGATED}"
-        f"\n  {in_windows['readings'] or 0:>12,}  readings in these windows"
+        f"\n  {health.rows(AGGREGATED):>12,}  rows in Druid's datasource {AGGREGATED}"
+        f"\n  {in_windows:>12,}  readings in these windows"
     )
-    if still_open:
-        print(f"  {still_open:>12,}  windows still open; readings newer by the watermark duration will close them")
+    if rejected := health.rows(REJECTED):
+        print(f"  {rejected:>12,}  records that are no readings, with the reason in Druid's datasource {REJECTED}")
+    if still_open := health.open_windows():
+        seconds = health.closing_seconds()
+        print(f"  {still_open:>12,}  windows still open; they close by themselves {seconds} s after the last reading")
     print(f"\nThe stack stays up (`make down` stops it). Query it in Druid's console: {console()}")
 
 
@@ -224,6 +252,7 @@ def status() -> None:
         sys.exit("The stack is not running: `make up` starts it.")
     bad = []
     memory = {name: rss(state["pid"]) for name, state in current.items()}
+    all_together = sum(memory.values()) + rss(manager().getPID(), children=False)
     print(f"{'part':<18}{'state':<10}{'MiB':>6}  health")
     for name in services():
         state = current[name]
@@ -233,24 +262,29 @@ def status() -> None:
             bad.append(name)
             words = f"NOT HEALTHY: {reason}"
         print(f"{name:<18}{state['statename'].lower():<10}{memory[name] or '':>6}  {words}")
-    print(f"{'all together':<28}{sum(memory.values()) + rss(manager().getPID(), children=False):>6}")
-    print(
-        f"\nrows in Druid: {RAW} {health.rows(RAW):,}, {AGGREGATED} {health.rows(AGGREGATED):,}. Console: {console()}"
-    )
+    print(f"{'all together':<28}{all_together:>6}")
+    rows = ", ".join(f"{name} {health.rows(name):,}" for name in DATASOURCES)
+    print(f"\nrows in Druid: {rows}. Console: {console()}")
     if bad:
         sys.exit(f"Not healthy: {', '.join(bad)}. The logs are in {LOGS}.")
 
 
+def verify() -> None:
+    """Whether every record is accounted for (ledger/verify.py, which says it); ends the program with its exit code."""
+    script = [str(VENV / "bin/python"), str(ROOT / "ledger/verify.py")]
+    addresses = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{env_file()['KAFKA_PORT']}", "DRUID_URL": router_url()}
+    sys.exit(subprocess.run(script, env={**os.environ, **addresses}).returncode)
+
+
 def rss(pid: int, children: bool = True) -> int:
     """MiB of memory that a process, and those it started, hold; 0 where there is none."""
-    try:
-        process = psutil.Process(pid) if pid else None
-    except psutil.NoSuchProcess:
-        process = None
-    if not process:
-        return 0
-    family = [process, *(process.children(recursive=True) if children else [])]
-    return int(sum(member.memory_info().rss for member in family) / 2**20)
+    held = 0
+    with suppress(psutil.NoSuchProcess):  # each may end at any moment
+        if pid:
+            process = psutil.Process(pid)
+            for member in (process, *(process.children(recursive=True) if children else ())):
+                held += member.memory_info().rss
+    return int(held / 2**20)
 
 
 def down() -> None:
@@ -275,18 +309,31 @@ def down() -> None:
 def reset() -> None:
     """Stop, and remove Kafka's log, the checkpoint and Druid's data, all together: none fits without the others."""
     down()
-    shutil.rmtree(STACK, ignore_errors=True)
+    try:
+        for name in FOLDERS:
+            if (STACK / name).exists():
+                shutil.rmtree(STACK / name)
+        for pattern in FILES:
+            for path in STACK.glob(pattern):
+                path.unlink()
+        for folder in (DATA, LOGS, STACK):
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError as error:
+        sys.exit(f"Not all data could be removed ({error}): remove what is left in {STACK} before the next start.")
     print("all data is gone; the next start is a first one")
 
 
 def main() -> None:
-    verbs: dict[str, Callable[[], None]] = {verb.__name__: verb for verb in (up, run, status, down, reset)}
+    verbs: dict[str, Callable[[], None]] = {verb.__name__: verb for verb in (up, run, status, verify, down, reset)}
     if len(sys.argv) != 2 or sys.argv[1] not in verbs:
         sys.exit(f"usage: stack.py {'|'.join(verbs)}")
     try:
         verbs[sys.argv[1]]()
     except Unhealthy as reason:
         sys.exit(f"The stack does not answer: {reason}. `make status` says more.")
+    except Fault as fault:
+        sys.exit(f"The process manager refuses ({fault.faultString}): is another command stopping the stack?")
     except KeyboardInterrupt:
         sys.exit("\nThe stack, where it was started, goes on in the background: `make status`, `make down`.")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,33 +10,59 @@ from typing import Any
 import create_topics
 import producer
 import pytest
+import verify
 import yaml
 from rooms import ROOT, windows_job
 
+import health
+import ledger
 import services
 import settings
 from fleet import Fleet
 
 job = windows_job()
-RAW, AGGREGATED = "sensor-data-raw", "sensor-data-aggregated"
-SPECS = {name: json.loads((ROOT / f"supervisor-specs/{name}.json").read_text())["spec"] for name in (RAW, AGGREGATED)}
+RAW, AGGREGATED, REJECTED = DATASOURCES = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
+SPECS = {name: json.loads((ROOT / f"supervisor-specs/{name}.json").read_text())["spec"] for name in DATASOURCES}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
 def test_the_topics_are_the_same_everywhere() -> None:
-    topics = set(create_topics.topics(1, 1))
-    assert {RAW, AGGREGATED} < topics
-    assert producer.kafka_topic == job.kafka_input_topic == RAW
-    assert job.kafka_output_topic == AGGREGATED
-    assert job.kafka_progress_topic in topics
+    assert producer.kafka_topic == job.kafka_input_topic == ledger.RAW == RAW
+    assert job.kafka_output_topic == ledger.AGGREGATED == AGGREGATED
+    assert job.kafka_rejected_topic == ledger.REJECTED == REJECTED
+    assert job.kafka_progress_topic == ledger.PROGRESS == health.PROGRESS
+    assert health.DATASOURCES == DATASOURCES
+    assert set(create_topics.topics(1, 1)) == {*DATASOURCES, job.kafka_progress_topic, job.kafka_control_topic}
     for name, spec in SPECS.items():
         assert spec["ioConfig"]["topic"] == spec["dataSchema"]["dataSource"] == name
-    assert {path.stem for path in (ROOT / "supervisor-specs").glob("*.json")} == {RAW, AGGREGATED}
+    assert {path.stem for path in (ROOT / "supervisor-specs").glob("*.json")} == set(DATASOURCES)
+
+
+def test_kafka_takes_what_the_windows_job_may_write() -> None:
+    configs = create_topics.topics(1, 1)[REJECTED]["configs"]
+    assert configs["max.message.bytes"] == str(sys.modules["sink"].MAX_RECORD_BYTES)
+
+
+def test_druid_takes_the_same_readings_as_the_windows_job() -> None:
+    conditions = SPECS[RAW]["dataSchema"]["transformSpec"]["filter"]["fields"]
+    patterns = {each["dimension"]: each["pattern"] for each in conditions if each["type"] == "regex"}
+    expressions = " && ".join(each["expression"] for each in conditions if each["type"] == "expression").split(" && ")
+    assert set(patterns) == {"time", "entity", *job.RANGES}
+    assert patterns["time"] == job.TIME_FORMAT
+    assert f"__time >= timestamp_parse('{job.EARLIEST_TIME}')" in expressions
+    assert f'__time <= "kafka.timestamp" + {job.CLOCK_AHEAD_SECONDS * 1000}' in expressions
+    assert health.CLOCK_AHEAD_SECONDS == job.CLOCK_AHEAD_SECONDS
+    assert "entity INT" in job.READING.split(", ")
+    assert f"entity <= {2**31 - 1}" in expressions
+    for name, (low, high) in job.RANGES.items():
+        # -0.0 is a number of the sensors that equals 0, but for Druid it is below 0.
+        assert f"{name} >= {low or '-0.0'}" in expressions
+        assert f"{name} <= {high}" in expressions
 
 
 def test_the_brokers_address_is_the_same_everywhere() -> None:
     address = "kafka0:29092"
-    for module in (create_topics, producer, job):
+    for module in (create_topics, producer, job, verify):
         assert module.kafka_bootstrap_servers == address
     for spec in SPECS.values():
         assert spec["ioConfig"]["consumerProperties"]["bootstrap.servers"] == address
@@ -81,7 +108,7 @@ def requirements(room: str) -> dict[str, str]:
 
 def test_rooms_pin_the_same_versions() -> None:
     rooms = [path.parent.name for path in ROOT.glob("*/requirements.txt")]
-    assert len(rooms) == 5
+    assert len(rooms) == 6
     pinned: dict[str, set[str]] = {}
     for room in rooms:
         for name, version in requirements(room).items():
@@ -113,8 +140,8 @@ def test_the_dockerfiles_default_images_are_those_in_env() -> None:
 
 
 def test_both_modes_have_the_same_services() -> None:
-    # Without Docker, Derby runs inside the coordinator.
-    assert set(services.services()) == set(COMPOSE) - {"postgres"}
+    # Without Docker, Derby runs inside the coordinator, and `make verify` runs its script itself.
+    assert set(services.services()) == set(COMPOSE) - {"postgres", "verify"}
 
 
 @pytest.mark.parametrize("service", services.OVERRIDES)

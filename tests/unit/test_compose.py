@@ -8,7 +8,7 @@ from rooms import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOTS = {"topics", "sensorgenerator", "supervisor-specs"}
+ONE_SHOTS = {"topics", "sensorgenerator", "supervisor-specs", "verify"}
 every_service = pytest.mark.parametrize("name", SERVICES)
 
 
