@@ -1,6 +1,7 @@
 """A stack of its own for the end-to-end tests, beside the user's: other folder, other ports, short windows."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import recompute
 import requests
 from rooms import ROOT
 
@@ -50,11 +52,24 @@ class Stack:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    def verify(self, wait: int = 120) -> dict[str, list[int]]:
+        """The table of `make verify`: the figures of each line, by its words. Fails when the books don't close."""
+        verify = self.make("verify", WAIT=str(wait))
+        assert verify.returncode == 0, verify.stdout
+        assert "The books close:" in verify.stdout
+        return figures(verify.stdout)
+
     def log(self, service: str) -> str:
         return (self.folder / "logs" / f"{service}.log").read_text()
 
     def sql(self, query: str) -> list[dict[str, Any]]:
         return sql(self.router, query)
+
+
+def figures(table: str) -> dict[str, list[int]]:
+    """The figures of each line of a table, by the words before them."""
+    lines = re.findall(r"^ +(\S.*?)((?: +[\d,]+)+)$", table, re.M)
+    return {words: [int(figure.replace(",", "")) for figure in numbers.split()] for words, numbers in lines}
 
 
 def sql(router: str, query: str) -> list[dict[str, Any]]:
@@ -80,9 +95,31 @@ def poll_until(what: str, check: Callable[[], T], seconds: float) -> T:
         time.sleep(1)
 
 
-@pytest.fixture(scope="session")
+def assert_every_window_is_right(kafka: str, router: str, least: int = 100) -> None:
+    """Every window of the raw topic's readings, the last ones too, came once in Kafka and in Druid, value by value.
+
+    To be called when nothing is under way. What was late is left out, by the batches that the job says it had.
+    """
+    tokens = recompute.records(kafka, "sensor-data-progress")
+    on_time = recompute.on_time(recompute.messages(kafka, "sensor-data-raw"), tokens, WINDOW_SECONDS)
+    expected = recompute.windows(on_time, WINDOW_SECONDS)
+    assert len(expected) > least
+    assert recompute.emitted(recompute.records(kafka, "sensor-data-aggregated")) == expected
+    assert recompute.emitted(sql(router, 'SELECT * FROM "sensor-data-aggregated"')) == expected
+
+
+def processes(folder: Path) -> dict[str, int]:
+    """The process of each service, from the process manager's log of starts."""
+    found = {}
+    for line in (folder / "logs/supervisord.log").read_text().splitlines():
+        if match := re.search(r"spawned: '(.+)' with pid (\d+)", line):
+            found[match[1]] = int(match[2])
+    return found
+
+
+@pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """The stack after a `make run` on nothing; stopped at the end."""
+    """A stack of which nothing has been started; stopped at the end."""
     folder = ROOT / ".local/e2e"
     ports = {name: str(port) for name, port in PORTS.items()}
     environment = {**os.environ, **ports, **SETTINGS, "STACK_DIR": str(folder)}

@@ -1,6 +1,7 @@
 """The windows, computed from the raw topic by plain Python: what Spark and Druid are held against."""
 
 import json
+from bisect import bisect_right
 from collections import defaultdict
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -8,27 +9,67 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+RAW = "sensor-data-raw"
 Window = tuple[int, int]  # start in milliseconds since the epoch, vehicle
+
+
+def messages(servers: str, topic: str) -> list[Any]:
+    """Every committed record of a topic, as kafka-python gives it, in the order of each partition."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=servers, isolation_level="read_committed", enable_auto_commit=False, consumer_timeout_ms=3000,
+        max_partition_fetch_bytes=8 * 2**20,
+    )  # fmt: skip
+    partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    found = list(consumer)
+    consumer.close()
+    return found
 
 
 def records(servers: str, topic: str) -> list[Any]:
     """The JSON of every committed record of a topic; None for a record that holds none."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=servers, isolation_level="read_committed", enable_auto_commit=False, consumer_timeout_ms=3000
-    )
-    partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning(*partitions)
-    found = [_json(record.value) for record in consumer]
-    consumer.close()
-    return found
+    return [_json(message.value) for message in messages(servers, topic)]
 
 
 def _json(value: bytes) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
+
+
+def on_time(raw: list[Any], tokens: list[dict[str, Any]], window_seconds: int) -> list[dict[str, Any]]:
+    """The readings among the messages of the raw topic that came before the job had closed their window.
+
+    A batch leaves out a reading whose window ended at the watermark of the batch before it, or earlier (Spark's
+    documentation, "Handling Late Data and Watermarking"; each batch has the watermark that the one before it left).
+    """
+    ends = {}
+    for partition in {message.partition for message in raw}:
+        ends[partition] = [token["offsets"].get(RAW, {}).get(str(partition), 0) for token in tokens]
+    watermarks = [0, *(token["watermark"] for token in tokens)]
+    found = []
+    for message in raw:
+        reading = _json(message.value)
+        if is_reading(reading):
+            batch = bisect_right(ends[message.partition], message.offset)
+            length = window_seconds * 1000
+            if millis(reading["time"]) // length * length + length > watermarks[batch]:
+                found.append(reading)
+    return found
+
+
+def is_reading(record: Any) -> bool:
+    """Whether a record is what the generator sends: all fields are there and of their type and in their range."""
+    return (
+        isinstance(record, dict)
+        and set(record) == {"time", "entity", "temp", "humidity", "seq", "vin"}
+        and isinstance(record["temp"], (int, float))
+        and -50 <= record["temp"] <= 60
+        and 0 <= record["humidity"] <= 100
+        and "2000" < record["time"] < "2099"
+    )
 
 
 def millis(iso: str) -> int:
@@ -55,11 +96,6 @@ def values(readings: list[dict[str, Any]]) -> dict[str, Any]:
         "max_temp": float(max(temps)),
         "last_humidity": latest["humidity"],
     }
-
-
-def closed(found: dict[Window, dict[str, Any]], watermark: int, window_seconds: int) -> dict[Window, dict[str, Any]]:
-    """Those of the windows whose end the watermark (milliseconds since the epoch) has reached."""
-    return {window: value for window, value in found.items() if window[0] + window_seconds * 1000 <= watermark}
 
 
 def emitted(rows: list[dict[str, Any]]) -> dict[Window, dict[str, Any]]:

@@ -5,18 +5,18 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import recompute
 import requests
-from conftest import WATERMARK_SECONDS, WINDOW_SECONDS, poll_until, sql
+from conftest import WATERMARK_SECONDS, WINDOW_SECONDS, assert_every_window_is_right, figures, poll_until, sql
 from rooms import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
-RAW, AGGREGATED = "sensor-data-raw", "sensor-data-aggregated"
+RAW = "sensor-data-raw"
 ROUTER, KAFKA = "http://127.0.0.1:28888", "127.0.0.1:29092"
 
 
@@ -74,10 +74,6 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         running("down", "--volumes", "--rmi", "local")
 
 
-def rows(datasource: str) -> int:
-    return int(sql(ROUTER, f'SELECT COUNT(*) AS n FROM "{datasource}"')[0]["n"])
-
-
 def test_up_brings_everything_up_healthy(compose: Compose) -> None:
     compose.up()
     for name, state in compose.services().items():
@@ -94,22 +90,30 @@ def test_nothing_runs_as_root(compose: Compose) -> None:
         assert user != "0", name
 
 
-def assert_books_close(acknowledged: int) -> None:
-    """Every acknowledged reading is in Kafka and Druid; every closed window, once, equals the recomputation."""
-    readings = recompute.records(KAFKA, RAW)
-    assert len(readings) == acknowledged
-    poll_until("every reading in Druid", lambda: rows(RAW) == acknowledged, 120)
-    newest = max(recompute.millis(reading["time"]) for reading in readings)
-    every = recompute.windows(readings, WINDOW_SECONDS)
-    expected = recompute.closed(every, newest - WATERMARK_SECONDS * 1000, WINDOW_SECONDS)
-    assert len(expected) > 100
-    poll_until(f"{len(expected)} windows in Druid", lambda: rows(AGGREGATED) >= len(expected), 120)
-    assert recompute.emitted(recompute.records(KAFKA, AGGREGATED)) == expected
-    assert recompute.emitted(sql(ROUTER, f'SELECT * FROM "{AGGREGATED}"')) == expected
+def books(compose: Compose) -> dict[str, list[int]]:
+    """The ledger's figures when the books close and no window is open any more."""
+
+    def closed() -> dict[str, list[int]]:
+        verify = compose("run", "--rm", "--env", "WAIT=120", "verify")
+        assert "The books close:" in verify.stdout, verify.stdout
+        found = figures(verify.stdout)
+        assert found["in windows still open"] == [0]
+        return found
+
+    return poll_until("the books", closed, 240)
+
+
+def assert_books_close(compose: Compose, acknowledged: int) -> None:
+    """Every acknowledged reading is in Kafka and Druid; every window, once, equals the recomputation."""
+    found = books(compose)
+    assert found["records in the raw topic"] == [acknowledged]
+    assert found["readings"] == [acknowledged, acknowledged]
+    assert found["late"] == [0]
+    assert_every_window_is_right(KAFKA, ROUTER)
 
 
 def test_both_datasources_hold_what_was_sent(compose: Compose) -> None:
-    assert_books_close(compose.acknowledged())
+    assert_books_close(compose, compose.acknowledged())
 
 
 def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(compose: Compose) -> None:
@@ -123,4 +127,19 @@ def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(comp
     # Druid looks for a worker once a minute for tasks that were there before the restart.
     newest = f'SELECT MAX(entity) AS m FROM "{RAW}"'
     poll_until("the new vehicles in Druid", lambda: sql(ROUTER, newest)[0]["m"] == 207, 240)
-    assert_books_close(before + compose.acknowledged())
+    assert_books_close(compose, before + compose.acknowledged())
+
+
+def test_killed_containers_lose_nothing_and_double_nothing(compose: Compose) -> None:
+    """What is killed by hand Docker does not start again: that is the next `up`."""
+    compose.environment |= {"SCRIPT_DURATION": "3600", "SENSOR_INTERVAL": "0.1"}
+    compose.up()
+    servers = [name for name in compose.services() if name not in ("topics", "supervisor-specs", "sensorgenerator")]
+    for killed in (["kafka0"], ["pyspark"], ["indexer"], ["postgres", "zookeeper"], ["coordinator", "broker"], servers):
+        time.sleep(5)
+        assert compose("kill", *killed).returncode == 0
+        compose.up()
+    assert compose("stop", "sensorgenerator").returncode == 0
+    found = books(compose)
+    assert found["gaps in seq"] == found["duplicates by (entity, seq)"] == [0]
+    assert_every_window_is_right(KAFKA, ROUTER)

@@ -1,5 +1,7 @@
 """The whole pipeline on the real Kafka, Spark and Druid, without Docker. Each test builds on those before it."""
 
+import base64
+import json
 import re
 import shutil
 import signal
@@ -8,19 +10,40 @@ import sys
 import tempfile
 from typing import Any
 
+import fuzz
 import psutil
 import pytest
 import recompute
 import requests
-from conftest import SETTINGS, WATERMARK_SECONDS, WINDOW_SECONDS, Stack, poll_until
+from conftest import (
+    SETTINGS,
+    WATERMARK_SECONDS,
+    WINDOW_SECONDS,
+    Stack,
+    assert_every_window_is_right,
+    poll_until,
+    processes,
+)
 from rooms import ROOT
 
 from kafka import KafkaAdminClient, KafkaProducer
 
-RAW, AGGREGATED = "sensor-data-raw", "sensor-data-aggregated"
+RAW, AGGREGATED, REJECTED = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
 pytestmark = pytest.mark.timeout(900)
 
-MALFORMED = [b"not json", b"", b'{"time": "2026-', b"\xff\xfe", b"[1, 2]", b'{"entity": 1, "temp": 20.0}']
+# The reason that each kind of the generator's malformed records is rejected for.
+REASONS = {
+    "no JSON object with the fields of a reading": ["truncated", "not_json", "nan_temp"],
+    "no time": ["no_time"],
+    "time is before 2000": ["old_time"],
+    "time is ahead of the broker's clock": ["future_time"],
+    "no entity, or no whole number": ["no_entity"],
+    "no temp, or no number": ["text_temp"],
+    "temp is out of range": ["temp_out_of_range"],
+    "humidity is out of range": ["humidity_out_of_range"],
+}
+MALFORMED = [b"not json", b"", b'{"time": "2026-', b"\xff\xfe", b"[1, 2]", b'{"entity": 1, "temp": 20.0}',
+             b'{"time":"2026-11-24T00:00:00.000Z","entity":999}', None]  # fmt: skip
 
 
 def acknowledged(stack: Stack) -> int:
@@ -34,23 +57,6 @@ def acknowledged(stack: Stack) -> int:
 
 def raw_rows(stack: Stack) -> int:
     return int(stack.sql(f'SELECT COUNT(*) AS n FROM "{RAW}"')[0]["n"])
-
-
-def watermark(readings: list[dict[str, Any]]) -> int:
-    return max(recompute.millis(reading["time"]) for reading in readings) - WATERMARK_SECONDS * 1000
-
-
-def assert_every_closed_window_is_right(stack: Stack, readings: list[dict[str, Any]]) -> None:
-    """In Kafka and in Druid: every closed window once, with the recomputed values, and no other."""
-    expected = recompute.closed(recompute.windows(readings, WINDOW_SECONDS), watermark(readings), WINDOW_SECONDS)
-    assert len(expected) > 100
-    poll_until(
-        f"{len(expected)} windows in Druid",
-        lambda: stack.sql(f'SELECT COUNT(*) AS n FROM "{AGGREGATED}"')[0]["n"] >= len(expected),
-        seconds=120,
-    )
-    assert recompute.emitted(recompute.records(stack.kafka, AGGREGATED)) == expected
-    assert recompute.emitted(stack.sql(f'SELECT * FROM "{AGGREGATED}"')) == expected
 
 
 def test_make_run_ends_by_itself_with_the_counts(stack: Stack) -> None:
@@ -67,14 +73,23 @@ def test_druid_has_every_reading_that_was_acknowledged(stack: Stack) -> None:
     assert row == {"e": int(SETTINGS["NUM_ENTITIES"]), "v": int(SETTINGS["NUM_ENTITIES"])}
 
 
-def test_every_closed_window_equals_the_recomputation(stack: Stack) -> None:
-    readings = recompute.records(stack.kafka, RAW)
-    assert len(readings) == acknowledged(stack)
-    assert_every_closed_window_is_right(stack, readings)
+def test_the_last_windows_come_by_themselves_and_the_books_close(stack: Stack) -> None:
+    """Nobody sends any more: what is open is closed when nothing came for the window and the watermark duration."""
+
+    def nothing_open() -> bool:
+        return stack.verify()["in windows still open"] == [0]
+
+    poll_until("the last windows", nothing_open, seconds=WINDOW_SECONDS + WATERMARK_SECONDS + 60)
+    books, sent = stack.verify(), acknowledged(stack)
+    assert books["records in the raw topic"] == books["in windows that are emitted"] == [sent]
+    assert books["readings"] == books["readings in windows"] == [sent, sent]
+    for words in ("late", "gaps in seq", "out of order", "duplicates by (entity, seq)", "in none of these"):
+        assert books[words] == [0]
+    assert_every_window_is_right(stack.kafka, stack.router)
 
 
-def test_both_supervisors_are_running(stack: Stack) -> None:
-    for name in (RAW, AGGREGATED):
+def test_the_supervisors_are_running(stack: Stack) -> None:
+    for name in (RAW, AGGREGATED, REJECTED):
         status = requests.get(f"{stack.router}/druid/indexer/v1/supervisor/{name}/status", timeout=30).json()["payload"]
         assert (status["state"], status["healthy"]) == ("RUNNING", True)
 
@@ -102,59 +117,41 @@ def test_the_console_shows_both_datasources(stack: Stack) -> None:
         assert f">{name}<" in re.sub(r"\s+", " ", page), "the Datasources view doesn't show it"
 
 
-def processes(stack: Stack) -> dict[str, int]:
-    """The process of each service, from the process manager's log of starts."""
-    found = {}
-    for line in (stack.folder / "logs/supervisord.log").read_text().splitlines():
-        if match := re.search(r"spawned: '(.+)' with pid (\d+)", line):
-            found[match[1]] = int(match[2])
-    return found
-
-
 def test_a_second_up_changes_nothing(stack: Stack) -> None:
-    before, rows = processes(stack), raw_rows(stack)
+    before, rows = processes(stack.folder), raw_rows(stack)
     again = stack.make("up")
     assert again.returncode == 0, again.stdout
-    assert processes(stack) == before
+    assert processes(stack.folder) == before
     assert raw_rows(stack) == rows
 
 
-def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Stack, tmp_path: Any) -> None:
-    """The sink alone, on topics of its own: a repeated batch, and one that a crash left uncommitted."""
+def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Stack) -> None:
+    """The sink alone, on topics of its own: a repeated batch, one that a crash left uncommitted, and a zombie."""
     sys.path.append(str(ROOT / "pyspark"))
-    from sink import CheckpointMismatch, ExactlyOnceSink  # noqa: PLC0415
-
-    class Rows:
-        def __init__(self, *rows: tuple[str, str]) -> None:
-            self.rows = rows
-
-        def collect(self) -> tuple[tuple[str, str], ...]:
-            return self.rows
+    from sink import ExactlyOnceSink  # noqa: PLC0415
 
     with KafkaAdminClient(bootstrap_servers=stack.kafka) as admin:
         once = {"num_partitions": 1, "replication_factor": 1}
         admin.create_topics({"sink-test": once, "sink-test-progress": once}, wait_for_metadata=True)
-    (tmp_path / "metadata").write_text('{"id":"query-1"}')
-    new_sink = lambda: ExactlyOnceSink(stack.kafka, "sink-test", "sink-test-progress", tmp_path, 30)  # noqa: E731
 
+    def write(sink: Any, batch_id: int, *values: str) -> None:
+        if not sink.has(batch_id):
+            sink.commit([("sink-test", "1", f'"{value}"') for value in values], {"batch_id": batch_id})
+
+    new_sink = lambda: ExactlyOnceSink(stack.kafka, ["sink-test"], "sink-test-progress", 30)  # noqa: E731
     first = new_sink()
-    first.write(Rows(("1", '"a"'), ("2", '"b"')), 7)
-    first.write(Rows(("1", '"a"')), 7)
+    write(first, 7, "a", "b")
+    write(first, 7, "a", "b")
     # A crash in the middle: records are sent, nothing is committed.
     first._producer.begin_transaction()
     first._producer.send("sink-test", key=b"1", value=b'"uncommitted"').get(timeout=30)
     second = new_sink()
-    second.write(Rows(("1", '"a"')), 7)
-    second.write(Rows(("1", '"c"')), 8)
-    with pytest.raises(
-        Exception, match="(?i)fenced|epoch|invalid"
-    ):  # the one before is fenced: it can't write any more
+    assert second.last_token == {"batch_id": 7}
+    write(second, 7, "a", "b")
+    write(second, 8, "c")
+    with pytest.raises(Exception, match="(?i)fenced|epoch|invalid"):  # the one before can't write any more
         first._producer.commit_transaction()
     assert recompute.records(stack.kafka, "sink-test") == ["a", "b", "c"]
-
-    (tmp_path / "metadata").write_text('{"id":"query-2"}')
-    with pytest.raises(CheckpointMismatch, match="another checkpoint .* `make reset`"):
-        new_sink()
 
 
 def test_nothing_is_lost_or_doubled_by_malformed_records_a_restart_and_a_killed_job(stack: Stack) -> None:
@@ -168,24 +165,77 @@ def test_nothing_is_lost_or_doubled_by_malformed_records_a_restart_and_a_killed_
     assert stack.make("status").returncode != 0
     up = stack.make("up")
     assert up.returncode == 0, up.stdout
-    job = psutil.Process(processes(stack)["pyspark"])
+    job = psutil.Process(processes(stack.folder)["pyspark"])
     for process in [*job.children(recursive=True), job]:
         process.send_signal(signal.SIGKILL)
     run = stack.make("run")  # follows the generator that is running
     assert run.returncode == 0, run.stdout
 
-    readings = [
-        record for record in recompute.records(stack.kafka, RAW) if isinstance(record, dict) and "seq" in record
-    ]
-    assert len(readings) == acknowledged(stack)
-    poll_until("every reading in Druid", lambda: raw_rows(stack) >= len(readings), seconds=120)
-    assert raw_rows(stack) == len(readings)
-    by_vehicle: dict[int, list[int]] = {}
-    for reading in readings:
-        by_vehicle.setdefault(reading["entity"], []).append(reading["seq"])
-    for entity, seqs in by_vehicle.items():
-        assert seqs == list(range(1, len(seqs) + 1)), f"the counter of vehicle {entity} has gaps or repeats"
-    assert_every_closed_window_is_right(stack, readings)
+    poll_until("the last windows", lambda: stack.verify()["in windows still open"] == [0], seconds=120)
+    books, sent = stack.verify(), acknowledged(stack)
+    assert books["rejected"] == [len(MALFORMED), len(MALFORMED)]  # in Kafka and in Druid
+    assert books["readings"] == [sent, sent]
+    for words in ("late", "gaps in seq", "out of order", "duplicates by (entity, seq)"):
+        assert books[words] == [0]
+    assert_every_window_is_right(stack.kafka, stack.router)
+
+
+def test_the_ledger_tells_what_the_generator_injected_figure_by_figure(stack: Stack) -> None:
+    before = stack.verify()
+    run = stack.make(
+        "run", SCRIPT_DURATION="100", LATE_SHARE="0.02", DUPLICATE_SHARE="0.02", OUT_OF_ORDER_SHARE="0.05",
+        MALFORMED_SHARE="0.01", LATE_BY="45", NUM_ENTITIES="100",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout
+    poll_until("the last windows", lambda: stack.verify()["in windows still open"] == [0], seconds=120)
+    after = stack.verify()
+    key = json.loads(re.findall(r"^answer key (.*)$", stack.log("sensorgenerator"), re.M)[-1])
+    assert key["readings"] > 15_000
+    assert key["cut_short"] == 0
+
+    def found(words: str) -> int:
+        return after[words][0] - before[words][0]
+
+    assert {
+        "readings": found("readings"),
+        "late": found("late"),
+        "out_of_order": found("out of order"),
+        "duplicates": found("duplicates by (entity, seq)"),
+        "gaps": found("gaps in seq"),
+        "malformed_total": found("rejected"),
+    } == {name: key[name] for name in key if name not in ("malformed", "cut_short")}
+    assert found("in windows that are emitted") == key["readings"] - key["late"]
+    reasons = {row["reason"]: row["n"] for row in stack.sql(f'SELECT reason, COUNT(*) n FROM "{REJECTED}" GROUP BY 1')}
+    for reason, kinds in REASONS.items():
+        already = after["rejected"][0] - key["malformed_total"]
+        assert 0 <= reasons[reason] - sum(key["malformed"][kind] for kind in kinds) <= already, reason
+    assert_every_window_is_right(stack.kafka, stack.router)
+
+
+def test_ten_thousand_fuzzed_messages_are_rejected_or_in_windows(stack: Stack) -> None:
+    before, messages = stack.verify(), fuzz.messages(10_000, seed=4)
+    producer = KafkaProducer(bootstrap_servers=stack.kafka, compression_type="lz4", max_request_size=8 * 2**20)
+    sent = [producer.send(RAW, key=b"%d" % (number % 50), value=value) for number, value in enumerate(messages)]
+    for future in sent:
+        future.get(timeout=60)
+    producer.close()
+    restarts = {name: pid for name, pid in processes(stack.folder).items() if name != "sensorgenerator"}
+    poll_until("the last windows", lambda: stack.verify()["in windows still open"] == [0], seconds=180)
+    after = stack.verify()
+    rejected = after["rejected"][0] - before["rejected"][0]
+    in_windows = after["in windows that are emitted"][0] - before["in windows that are emitted"][0]
+    assert rejected + in_windows == len(messages)
+    assert min(rejected, in_windows) > 2000
+    assert {name: pid for name, pid in processes(stack.folder).items() if name != "sensorgenerator"} == restarts
+    # Every rejected record is kept, byte by byte, under the place where it was.
+    raw = {(message.partition, message.offset): message.value for message in recompute.messages(stack.kafka, RAW)}
+    kept = recompute.records(stack.kafka, REJECTED)
+    assert len({(record["partition"], record["offset"]) for record in kept}) == len(kept) == after["rejected"][0]
+    for record in kept:
+        value = raw[record["partition"], record["offset"]]
+        assert record["size"] == (None if value is None else len(value))
+        original = None if record["value_base64"] is None else base64.b64decode(record["value_base64"])
+        assert original == (value[: 1024 * 1024] if value is not None else None)
 
 
 def test_a_wrong_constant_is_said_and_ends_the_start(stack: Stack) -> None:
@@ -201,10 +251,61 @@ def test_a_wrong_constant_is_said_and_ends_the_start(stack: Stack) -> None:
 
 
 def test_a_server_that_is_killed_comes_back(stack: Stack) -> None:
-    before = processes(stack)
+    before = processes(stack.folder)
     psutil.Process(before["historical"]).kill()
-    poll_until("the historical started again", lambda: processes(stack)["historical"] != before["historical"], 30)
+    poll_until(
+        "the historical started again", lambda: processes(stack.folder)["historical"] != before["historical"], 30
+    )
     poll_until("everything healthy again", lambda: stack.make("status").returncode == 0, 120)
+
+
+def test_an_edit_that_the_open_windows_do_not_fit_is_named(stack: Stack) -> None:
+    changed = stack.make("up", WINDOW_DURATION="20 seconds")
+    assert changed.returncode != 0
+    assert "window_duration has changed from 10 to 20" in changed.stdout
+    assert "`make reset`" in changed.stdout
+    assert "Traceback" not in changed.stdout
+    back = stack.make("up", WATERMARK_DURATION="15 seconds", SCRIPT_DURATION="0")  # which changes no state
+    assert back.returncode == 0, back.stdout
+
+
+def store_segments(stack: Stack) -> None:
+    """Let Druid's tasks hand over what they hold, as they do every few minutes."""
+    supervisor = f"{stack.router}/druid/indexer/v1/supervisor/{RAW}"
+    assert requests.post(f"{supervisor}/taskGroups/handoff", json={"taskGroupIds": [0]}, timeout=30).ok
+    stored = f"SELECT COUNT(*) AS n FROM sys.segments WHERE datasource = '{RAW}' AND is_published = 1"
+    poll_until("stored segments", lambda: stack.sql(stored)[0]["n"], seconds=120)
+
+
+@pytest.mark.parametrize(
+    ("removed", "words"),
+    [
+        ("pyspark", "Kafka holds the windows of another checkpoint"),
+        ("kafka", "The job's checkpoint is of a Kafka log that is gone|was read from a topic that is gone"),
+        ("druid/var/druid/segments", "segments of .* are not loaded"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(stack: Stack, removed: str, words: str) -> None:
+    """A part of the data is removed by hand: the next start says so, and is good again when it is put back."""
+    if removed.endswith("segments"):
+        store_segments(stack)
+    down = stack.make("down")
+    assert down.returncode == 0, down.stdout
+    data, aside = stack.folder / "data" / removed, stack.folder / "aside"
+    data.rename(aside)
+    if removed.endswith("segments"):  # or the historical would still have a copy
+        shutil.rmtree(stack.folder / "data/druid/var/druid/segment-cache")
+    up = stack.make("up", SCRIPT_DURATION="0")
+    assert up.returncode != 0, up.stdout
+    assert re.search(words, up.stdout), up.stdout
+    assert "`make reset`" in up.stdout
+    assert "Traceback" not in up.stdout
+    assert stack.make("down").returncode == 0
+    shutil.rmtree(data)
+    aside.rename(data)
+    again = stack.make("up", SCRIPT_DURATION="0")
+    assert again.returncode == 0, again.stdout
+    stack.verify()
 
 
 def test_reset_leaves_nothing(stack: Stack) -> None:
