@@ -30,6 +30,7 @@ from kafka import KafkaProducer, TopicPartition  # noqa: E402
 
 import checkpoint as spark_checkpoint  # noqa: E402
 import silence  # noqa: E402
+from contract import CLOCK_AHEAD_SECONDS, iso, parse, readings, rejected  # noqa: E402
 from sink import DoesNotFit, ExactlyOnceSink, check_fit, end_offsets, last_record  # noqa: E402
 
 # Kafka configuration
@@ -54,24 +55,6 @@ progress_file = "/var/lib/sensor-data/progress.json"  # written every few second
 watermark_duration = "3 minutes"
 window_duration = "1 minute"
 
-# What a reading is. The filter in supervisor-specs/sensor-data-raw.json says the same for Druid.
-READING = "time STRING, entity INT, temp DOUBLE, humidity DOUBLE, seq BIGINT"  # the fields used here, in Spark SQL
-TIME_FORMAT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z$"  # ISO 8601 in UTC
-# As the generator writes a reading. Of such a one, from_json tells all there is to know; others are looked at twice.
-PLAIN = r'^\{"time":"[^"\\]*+","entity":\w++,"temp":[\w.-]++,"humidity":[\w.-]++,"seq":\w++,"vin":"[^"\\]*+"\}$'
-EARLIEST_TIME = "2000-01-01T00:00:00Z"  # before it, a clock was never set
-CLOCK_AHEAD_SECONDS = 10  # how far a vehicle's clock may be ahead of the broker's
-NO_LIMIT = 2**31 - 1
-# Strict JSON, and as Druid without limits to how deep or long a field is that nobody knows.
-JSON = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"} | dict.fromkeys(
-    ["maxNestingDepth", "maxNumLen", "maxStringLen"], str(NO_LIMIT)
-)
-RANGES = {"temp": (-50, 60), "humidity": (0, 100)}  # what the sensors can measure: degrees Celsius, percent
-
-# What is kept of a rejected record: more bytes than Kafka takes in one record don't fit.
-KEPT_BYTES = 1024 * 1024
-SHOWN_CHARACTERS = 1000
-
 
 def aggregations() -> list[Column]:
     """What is computed of the readings of one vehicle in one window, by name: add your own here."""
@@ -87,104 +70,6 @@ def aggregations() -> list[Column]:
     ]
 
 
-def parse(raw: DataFrame) -> DataFrame:
-    """Records of Kafka with the fields of READING, `time` as a timestamp, and `reason`: why it is no reading, or null.
-
-    `raw` has the columns of Spark's Kafka source. A marker of the control topic counts as a reading, of vehicle 0.
-    """
-    text = _text(F.col("value"))
-    reading = F.from_json(_without_repeats(text), READING, JSON)
-    parsed = raw.select("*", reading.alias("reading")).select("*", "reading.*")
-    timed = parsed.withColumn("instant", F.when(F.col("time").rlike(TIME_FORMAT), F.col("time").try_cast("timestamp")))
-    judged = timed.withColumn("reason", _reason(text))
-    # The measure is also a barrier: without it Spark would move the filters behind it before the parsing, and parse
-    # each record once per condition.
-    return (
-        judged.drop("reading", "time")
-        .withColumnRenamed("instant", "time")
-        .observe("books", F.count("reason").alias("rejected"))
-    )
-
-
-def _reason(text: Column) -> Column:
-    """The first condition of a reading that a record doesn't meet, in words; null where it meets all."""
-    time, kafka_time = F.unix_millis("instant"), F.unix_millis("timestamp")
-    earliest = F.unix_millis(F.lit(EARLIEST_TIME).cast("timestamp"))
-    nothing = F.coalesce("time", *(F.col(name).cast("string") for name in ("entity", *RANGES))).isNull()
-    reason = (
-        F.when(nothing, "no JSON object with the fields of a reading")
-        .when(~F.is_valid_utf8(text), "not encoded in UTF-8")
-        .when(~text.rlike(PLAIN) & ~_alone(text), "more than one JSON value")
-        .when(F.col("time").isNull(), "no time")
-        .when(F.col("instant").isNull(), "time is no moment in ISO 8601, UTC")
-        .when(time < earliest, f"time is before {EARLIEST_TIME[:4]}")
-        .when(time > kafka_time + CLOCK_AHEAD_SECONDS * 1000, "time is ahead of the broker's clock")
-        .when(F.col("entity").isNull(), "no entity, or no whole number")
-        .when((F.col("entity") < 1) & (F.col("topic") == setting("kafka_input_topic")), "entity is below 1")
-    )
-    for name, (low, high) in RANGES.items():
-        reason = reason.when(F.col(name).isNull(), f"no {name}, or no number")
-        reason = reason.when(~F.col(name).between(low, high), f"{name} is out of range")
-    return reason
-
-
-def _text(value: Column) -> Column:
-    """The JSON text of a value. Other encodings than UTF-8 are told by the first bytes, as Druid's parser does."""
-    text = value.cast("string")
-    head = F.hex(F.substring(value, 1, 4))
-    return (
-        F.when(text.rlike(PLAIN), text)
-        .when(head.rlike("^(0000FEFF|FFFE0000|000000..)"), F.decode(value, "UTF-32"))
-        .when(head.rlike("^(FEFF|FFFE|00..)"), F.decode(value, "UTF-16"))
-        .when(head.rlike("^..00"), F.decode(value, "UTF-16LE"))
-        .when(head.startswith("EFBBBF"), F.substring(value, 4, NO_LIMIT).cast("string"))
-        .otherwise(text)
-    )
-
-
-def _alone(text: Column) -> Column:
-    """Nothing follows the JSON value that `text` begins with: from_json doesn't look behind it."""
-    # So the text must be good as the only item of an array and as the only value of an object.
-    item = F.size(F.from_json(F.concat(F.lit("["), text, F.lit("]")), "ARRAY<STRUCT<entity: INT>>", JSON)) == 1
-    value = F.from_json(F.concat(F.lit('{"value":'), text, F.lit("}")), "value STRUCT<entity: INT>", JSON)["value"]
-    return F.coalesce(item & value.isNotNull(), F.lit(False))
-
-
-def _without_repeats(text: Column) -> Column:
-    """Of fields of one name only the last, as Druid does: from_json would take the last one of the right type."""
-    names = F.json_object_keys(text)
-    once = F.coalesce(F.size(names) == F.size(F.array_distinct(names)), F.lit(True))
-    return F.when(text.rlike(PLAIN) | once, text).otherwise(F.to_json(F.try_parse_json(text)))
-
-
-def readings(parsed: DataFrame) -> DataFrame:
-    """The records of parse() that are readings, and the fields that aggregations may use."""
-    return parsed.where(F.col("reason").isNull()).select("time", "entity", "temp", "humidity", "seq")
-
-
-def rejected(parsed: DataFrame) -> DataFrame:
-    """The records of parse() that are no readings, as records: `key` and `value` (JSON), both strings.
-
-    `value_base64` is the original value, byte by byte, up to KEPT_BYTES of them; `value` shows its beginning as text,
-    `size` is its true length in bytes. `time` is Kafka's timestamp of the record.
-    """
-    value = F.col("value")
-    record = F.struct(
-        _iso("timestamp").alias("time"),
-        "partition",
-        "offset",
-        "reason",
-        F.octet_length(value).alias("size"),
-        F.make_valid_utf8(F.col("key").cast("string")).alias("key"),
-        F.make_valid_utf8(F.substring(value, 1, SHOWN_CHARACTERS).cast("string")).alias("value"),
-        F.base64(F.substring(value, 1, KEPT_BYTES)).alias("value_base64"),
-    )
-    key = F.concat_ws("/", "partition", "offset")
-    return parsed.where(F.col("reason").isNotNull()).select(
-        key.alias("key"), F.to_json(record, {"ignoreNullFields": "false"}).alias("value")
-    )
-
-
 def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
     """One row per window and vehicle: window ("start-end"), window_start, window_end, entity, then aggregations().
 
@@ -192,7 +77,7 @@ def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
     and not its end. Times are ISO 8601, UTC, milliseconds. On a stream in append mode a row comes once, when the
     watermark (the latest time seen less `watermark`) has passed its window's end.
     """
-    start, end = _iso("window.start"), _iso("window.end")
+    start, end = iso("window.start"), iso("window.end")
     windows = readings.withWatermark("time", watermark).groupBy(F.window("time", window), "entity").agg(*aggregations())
     computed = [name for name in windows.columns if name not in ("window", "entity")]
     return windows.select(
@@ -202,10 +87,6 @@ def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
         "entity",
         *computed,
     )
-
-
-def _iso(timestamp: str) -> Column:
-    return F.date_format(timestamp, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
 
 
 def to_kafka(windows: DataFrame) -> DataFrame:
@@ -264,6 +145,7 @@ def spark_session() -> SparkSession:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.chunkBase64String.enabled", "false")  # no line breaks in base64
         .config("spark.sql.legacy.codingErrorAction", "true")  # what can't be decoded is no error but U+FFFD
         .config("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, see _without_repeats()
         .config("spark.sql.shuffle.partitions", whole_number("shuffle_partitions", setting("shuffle_partitions")))
@@ -282,7 +164,8 @@ def start_query(spark: SparkSession, sink: ExactlyOnceSink, folder: Path) -> Str
         .option("kafka.max.partition.fetch.bytes", 16 * 1024 * 1024)
         .load()
     )
-    windows = aggregate(readings(parse(records)), setting("window_duration"), setting("watermark_duration"))
+    parsed = parse(records, setting("kafka_control_topic"))
+    windows = aggregate(readings(parsed), setting("window_duration"), setting("watermark_duration"))
 
     def write(windows: DataFrame, batch_id: int) -> None:
         try:
@@ -347,7 +230,7 @@ def read_rejected(spark: SparkSession, starts: dict[str, Any], ends: dict[str, A
         .option("endingOffsets", json.dumps({topic: ends[topic]}))
         .load()
     )
-    return rejected(parse(records))
+    return rejected(parse(records, setting("kafka_control_topic")))
 
 
 def close_last_windows(
@@ -363,18 +246,18 @@ def close_last_windows(
     if not marker or end_offsets(servers, topic) != read:  # closed already, or not a silence but a lag
         return last
     event_time = marker["watermark"] + token["watermark_seconds"] * 1000
-    reading = {"time": iso(event_time), "entity": 0, "temp": 0, "humidity": 0}
+    reading = {"time": moment(event_time), "entity": 0, "temp": 0, "humidity": 0}
     producer = KafkaProducer(bootstrap_servers=servers, allow_auto_create_topics=False)
     try:
         producer.send(setting("kafka_control_topic"), value=json.dumps(reading | marker).encode()).get(timeout=30)
     finally:
         producer.close(timeout=5)
     quiet.begin_again(time.monotonic())
-    print(f"no reading came for a while: the windows up to {iso(marker['watermark'])} are closed", flush=True)
+    print(f"no reading came for a while: the windows up to {moment(marker['watermark'])} are closed", flush=True)
     return marker
 
 
-def iso(millis: int) -> str:
+def moment(millis: int) -> str:
     """Milliseconds since the epoch as ISO 8601, UTC, milliseconds."""
     return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -384,7 +267,7 @@ def report(query: StreamingQuery, last_batch: int, window_seconds: int, watermar
     progress = query.lastProgress
     batch = last_batch
     state = {
-        "written_at": iso(int(time.time() * 1000)),
+        "written_at": moment(int(time.time() * 1000)),
         "window_seconds": window_seconds,
         "watermark_seconds": watermark_seconds,
     }

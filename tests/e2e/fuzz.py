@@ -26,6 +26,7 @@ def reading(rng: random.Random) -> Reading:
         "temp": round(rng.gauss(20, 1), 2),
         "humidity": round(rng.gauss(35, 5), 2),
         "seq": rng.choice([rng.randint(1, 10**6), 2**63 - 1, 0, -5]),
+        **rng.choice([{"vin": "1HGCM82633A004352"}, {}]),
     }
 
 

@@ -31,7 +31,7 @@ PARTS = [
     "indexer",
     "router",
 ]
-LOAD = {"NUM_ENTITIES": "1000", "SENSOR_INTERVAL": "0.3", "SCRIPT_DURATION": "36000"}  # above 2,000 readings a second
+LOAD = {"NUM_ENTITIES": "2000", "SENSOR_INTERVAL": "0.5", "SCRIPT_DURATION": "36000"}  # above 2,000 readings a second
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import settings
 from fleet import Fleet
 
 job = windows_job()
+contract = import_module("contract")  # its neighbour
 RAW, AGGREGATED, REJECTED = DATASOURCES = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
 SPECS = {name: json.loads((ROOT / f"supervisor-specs/{name}.json").read_text())["spec"] for name in DATASOURCES}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -47,14 +49,14 @@ def test_druid_takes_the_same_readings_as_the_windows_job() -> None:
     conditions = SPECS[RAW]["dataSchema"]["transformSpec"]["filter"]["fields"]
     patterns = {each["dimension"]: each["pattern"] for each in conditions if each["type"] == "regex"}
     expressions = " && ".join(each["expression"] for each in conditions if each["type"] == "expression").split(" && ")
-    assert set(patterns) == {"time", "entity", *job.RANGES}
-    assert patterns["time"] == job.TIME_FORMAT
-    assert f"__time >= timestamp_parse('{job.EARLIEST_TIME}')" in expressions
-    assert f'__time <= "kafka.timestamp" + {job.CLOCK_AHEAD_SECONDS * 1000}' in expressions
-    assert health.CLOCK_AHEAD_SECONDS == job.CLOCK_AHEAD_SECONDS
-    assert "entity INT" in job.READING.split(", ")
+    assert set(patterns) == {"time", "entity", *contract.RANGES}
+    assert patterns["time"] == contract.TIME_FORMAT
+    assert f"__time >= timestamp_parse('{contract.EARLIEST_TIME}')" in expressions
+    assert f'__time <= "kafka.timestamp" + {contract.CLOCK_AHEAD_SECONDS * 1000}' in expressions
+    assert health.CLOCK_AHEAD_SECONDS == contract.CLOCK_AHEAD_SECONDS
+    assert "entity INT" in contract.READING.split(", ")
     assert f"entity <= {2**31 - 1}" in expressions
-    for name, (low, high) in job.RANGES.items():
+    for name, (low, high) in contract.RANGES.items():
         # -0.0 is a number of the sensors that equals 0, but for Druid it is below 0.
         assert f"{name} >= {low or '-0.0'}" in expressions
         assert f"{name} <= {high}" in expressions
@@ -86,7 +88,7 @@ def test_druid_knows_every_field_of_a_reading_by_its_type() -> None:
 
 
 def test_the_windows_job_reads_fields_that_there_are() -> None:
-    fields = {field.split()[0] for field in job.READING.split(", ")}
+    fields = {field.split()[0] for field in contract.READING.split(", ")}
     assert fields <= set(next(Fleet(1).readings(producer.now())))
 
 

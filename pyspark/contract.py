@@ -1,0 +1,132 @@
+"""What a reading is, and what becomes of a record that is none.
+
+The filter in supervisor-specs/sensor-data-raw.json says the same for Druid: a change here is a change there.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+READING = "time STRING, entity INT, temp DOUBLE, humidity DOUBLE, seq BIGINT"  # the fields used here, in Spark SQL
+TIME_FORMAT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z$"  # ISO 8601 in UTC
+# As the generator writes a reading. Of such a one, from_json tells all there is to know; others are looked at twice.
+PLAIN = r'^\{"time":"[^"\\]*+","entity":\w++,"temp":[\w.-]++,"humidity":[\w.-]++,"seq":\w++,"vin":"[^"\\]*+"\}\z'
+EARLIEST_TIME = "2000-01-01T00:00:00Z"  # before it, a clock was never set
+CLOCK_AHEAD_SECONDS = 10  # how far a vehicle's clock may be ahead of the broker's
+NO_LIMIT = 2**31 - 1
+# Strict JSON, and as Druid without limits to how deep or long a field is that nobody knows.
+JSON = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"} | dict.fromkeys(
+    ["maxNestingDepth", "maxNumLen", "maxStringLen"], str(NO_LIMIT)
+)
+RANGES = {"temp": (-50, 60), "humidity": (0, 100)}  # what the sensors can measure: degrees Celsius, percent
+
+# What is kept of a rejected record: more bytes than Kafka takes in one record don't fit.
+KEPT_BYTES = 1024 * 1024
+SHOWN_CHARACTERS = 1000
+
+
+def parse(raw: DataFrame, control_topic: str) -> DataFrame:
+    """Records of Kafka with the fields of READING, `time` as a timestamp, and `reason`: why it is no reading, or null.
+
+    `raw` has the columns of Spark's Kafka source. A marker of the control topic counts as
+    a reading, of vehicle 0.
+    """
+    text = _text(F.col("value"))
+    reading = F.from_json(_without_repeats(text), READING, JSON)
+    parsed = raw.select("*", reading.alias("reading")).select("*", "reading.*")
+    timed = parsed.withColumn("instant", F.when(F.col("time").rlike(TIME_FORMAT), F.col("time").try_cast("timestamp")))
+    judged = timed.withColumn("reason", _reason(text, control_topic))
+    # The measure is also a barrier: without it Spark would move the filters behind it before the parsing, and parse
+    # each record once per condition.
+    return (
+        judged.drop("reading", "time")
+        .withColumnRenamed("instant", "time")
+        .observe("books", F.count("reason").alias("rejected"))
+    )
+
+
+def _reason(text: Column, control_topic: str) -> Column:
+    """The first condition of a reading that a record doesn't meet, in words; null where it meets all."""
+    time, kafka_time = F.unix_millis("instant"), F.unix_millis("timestamp")
+    earliest = F.unix_millis(F.lit(EARLIEST_TIME).cast("timestamp"))
+    nothing = F.coalesce("time", *(F.col(name).cast("string") for name in ("entity", *RANGES))).isNull()
+    reason = (
+        F.when(nothing, "no JSON object with the fields of a reading")
+        .when(~F.is_valid_utf8(text), "not encoded in UTF-8")
+        .when(~text.rlike(PLAIN) & ~_alone(text), "more than one JSON value")
+        .when(F.col("time").isNull(), "no time")
+        .when(F.col("instant").isNull(), "time is no moment in ISO 8601, UTC")
+        .when(time < earliest, f"time is before {EARLIEST_TIME[:4]}")
+        .when(time > kafka_time + CLOCK_AHEAD_SECONDS * 1000, "time is ahead of the broker's clock")
+        .when(F.col("entity").isNull(), "no entity, or no whole number")
+        .when((F.col("entity") < 1) & (F.col("topic") != control_topic), "entity is below 1")
+    )
+    for name, (low, high) in RANGES.items():
+        reason = reason.when(F.col(name).isNull(), f"no {name}, or no number")
+        reason = reason.when(~F.col(name).between(low, high), f"{name} is out of range")
+    return reason
+
+
+def _text(value: Column) -> Column:
+    """The JSON text of a value. Other encodings than UTF-8 are told by the first bytes, as Druid's parser does."""
+    text = value.cast("string")
+    head = F.hex(F.substring(value, 1, 4))
+    return (
+        F.when(text.rlike(PLAIN), text)
+        .when(head.rlike("^(0000FEFF|FFFE0000|000000..)"), F.decode(value, "UTF-32"))
+        .when(head.rlike("^..000000"), F.decode(F.concat(F.unhex(F.lit("FFFE0000")), value), "UTF-32"))
+        .when(head.rlike("^(FEFF|FFFE|00..)"), F.decode(value, "UTF-16"))
+        .when(head.rlike("^..00"), F.decode(value, "UTF-16LE"))
+        .when(head.startswith("EFBBBF"), F.substring(value, 4, NO_LIMIT).cast("string"))
+        .otherwise(text)
+    )
+
+
+def _alone(text: Column) -> Column:
+    """Nothing follows the JSON value that `text` begins with: from_json doesn't look behind it."""
+    # So the text must be good as the only item of an array and as the only value of an object.
+    item = F.size(F.from_json(F.concat(F.lit("["), text, F.lit("]")), "ARRAY<STRUCT<entity: INT>>", JSON)) == 1
+    value = F.from_json(F.concat(F.lit('{"value":'), text, F.lit("}")), "value STRUCT<entity: INT>", JSON)["value"]
+    return F.coalesce(item & value.isNotNull(), F.lit(False))
+
+
+def _without_repeats(text: Column) -> Column:
+    """Of fields of one name only the last, as Druid does: from_json would take the last one of the right type."""
+    names = F.json_object_keys(text)
+    once = F.coalesce(F.size(names) == F.size(F.array_distinct(names)), F.lit(True))
+    values = F.try_parse_json(text)
+    # Written anew, 1.0 would become 1, and that is a whole number.
+    whole = F.schema_of_variant(F.try_variant_get(values, "$.entity", "variant")) == "BIGINT"
+    return F.when(text.rlike(PLAIN) | once, text).when(whole, F.to_json(values)).otherwise(F.lit("{}"))
+
+
+def readings(parsed: DataFrame) -> DataFrame:
+    """The records of parse() that are readings, and the fields that aggregations may use."""
+    return parsed.where(F.col("reason").isNull()).select("time", "entity", "temp", "humidity", "seq")
+
+
+def rejected(parsed: DataFrame) -> DataFrame:
+    """The records of parse() that are no readings, as records: `key` and `value` (JSON), both strings.
+
+    `value_base64` is the original value, byte by byte, up to KEPT_BYTES of them; `value` shows its beginning as text,
+    `size` is its true length in bytes. `time` is Kafka's timestamp of the record.
+    """
+    value = F.col("value")
+    record = F.struct(
+        iso("timestamp").alias("time"),
+        "partition",
+        "offset",
+        "reason",
+        F.octet_length(value).alias("size"),
+        F.make_valid_utf8(F.substring("key", 1, SHOWN_CHARACTERS).cast("string")).alias("key"),
+        F.make_valid_utf8(F.substring(value, 1, SHOWN_CHARACTERS).cast("string")).alias("value"),
+        F.base64(F.substring(value, 1, KEPT_BYTES)).alias("value_base64"),
+    )
+    key = F.concat_ws("/", "partition", "offset")
+    return parsed.where(F.col("reason").isNotNull()).select(
+        key.alias("key"), F.to_json(record, {"ignoreNullFields": "false"}).alias("value")
+    )
+
+
+def iso(timestamp: str) -> Column:
+    """A timestamp as ISO 8601, UTC, milliseconds."""
+    return F.date_format(timestamp, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
