@@ -34,8 +34,8 @@ down: $(INSTALLED) ## stop everything; the data stays
 reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the checkpoint, Druid
 	@$(STACK) reset
 
-test: install check ## all tests that need no Docker, end to end on the real Kafka, Spark and Druid included
-	@$(INSTALLED) -m pytest -m "not docker"
+test: install check ## all tests but chaos and Docker, end to end on the real Kafka, Spark and Druid included
+	@$(INSTALLED) -m pytest -m "not docker and not chaos"
 
 chaos: install ## kill parts at random for some minutes, under load, and verify; KILLS=30 SEED=... as you like
 	@KILLS=$${KILLS:-30} $(INSTALLED) -m pytest -s tests/e2e/test_chaos.py

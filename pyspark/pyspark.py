@@ -15,6 +15,7 @@ import json  # noqa: E402
 import re  # noqa: E402
 import signal  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -99,6 +100,7 @@ def to_kafka(windows: DataFrame) -> DataFrame:
 
 WAIT_FOR_KAFKA = 120  # seconds to wait for the broker at the start
 QUERY = "sensor-data"
+RECORDS_AT_A_TIME = 20_000  # of rejected ones, in memory
 EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _stopped = False
@@ -188,13 +190,17 @@ def start_query(spark: SparkSession, sink: ExactlyOnceSink, folder: Path) -> Str
 def write_batch(spark: SparkSession, sink: ExactlyOnceSink, folder: Path, windows: DataFrame, batch_id: int) -> None:
     """Commit the windows that a batch emits, what it rejected, and its token. `spark` is the query's session."""
     watermark, offsets = spark_checkpoint.batch(folder, batch_id)
-    topic = setting("kafka_output_topic")
-    emitted = [(topic, key, value) for key, value in to_kafka(windows).collect()]  # and now the batch has run
-    rejects: list[tuple[str, str, str]] = []
-    if rejected_in_this_batch(spark):
-        starts = sink.last_token["offsets"] if sink.last_token else {}
-        topic = setting("kafka_rejected_topic")
-        rejects = [(topic, key, value) for key, value in read_rejected(spark, starts, offsets).collect()]
+    emitted = to_kafka(windows).collect()  # and now the batch has run
+    number_of_rejects = rejected_in_this_batch(spark)
+
+    def records() -> Iterator[tuple[str, str, str]]:
+        for key, value in emitted:
+            yield setting("kafka_output_topic"), key, value
+        if number_of_rejects:
+            starts = sink.last_token["offsets"] if sink.last_token else {}
+            for key, value in read_rejected(spark, starts, offsets).toLocalIterator():
+                yield setting("kafka_rejected_topic"), key, value
+
     token = {
         "query_id": spark_checkpoint.query_id(folder),
         "batch_id": batch_id,
@@ -203,9 +209,9 @@ def write_batch(spark: SparkSession, sink: ExactlyOnceSink, folder: Path, window
         "watermark": watermark,
         "offsets": offsets,
         "windows": len(emitted),
-        "rejected": len(rejects),
+        "rejected": number_of_rejects,
     }
-    sink.commit([*emitted, *rejects], token)
+    sink.commit(records(), token)
 
 
 def rejected_in_this_batch(spark: SparkSession) -> int:
@@ -228,6 +234,7 @@ def read_rejected(spark: SparkSession, starts: dict[str, Any], ends: dict[str, A
         .option("subscribe", topic)
         .option("startingOffsets", json.dumps({topic: start}))
         .option("endingOffsets", json.dumps({topic: ends[topic]}))
+        .option("maxRecordsPerPartition", RECORDS_AT_A_TIME)
         .load()
     )
     return rejected(parse(records, setting("kafka_control_topic")))

@@ -18,6 +18,9 @@ Token = dict[str, Any]
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a rejected record of 1 MiB, and what is written around it; see create_topics.py
 
+TRANSACTION_TIMEOUT = 300  # seconds that a batch may take to be written; then the broker aborts it
+BUFFERED_CHARACTERS = 64 * 1024 * 1024  # kafka-python itself has no bound on what it buffers
+
 
 class DoesNotFit(Exception):
     """Kafka's log and Spark's checkpoint don't belong together."""
@@ -42,6 +45,7 @@ class ExactlyOnceSink:
             batch_size=128 * 1024,
             linger_ms=5,
             max_request_size=MAX_RECORD_BYTES,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT * 1000,
         )
         for name in (*topics, progress_topic):
             if not self._producer.partitions_for(name):
@@ -59,8 +63,13 @@ class ExactlyOnceSink:
         """Commit (topic, key, value) records together with the token of their batch."""
         self._producer.begin_transaction()
         try:
+            buffered = 0
             for topic, key, value in records:
                 self._producer.send(topic, key=key.encode(), value=value.encode())
+                buffered += len(value)
+                if buffered > BUFFERED_CHARACTERS:
+                    self._producer.flush()
+                    buffered = 0
             self._producer.send(self._progress_topic, value=json.dumps(token).encode())
             self._producer.commit_transaction()
         except KafkaError:

@@ -300,8 +300,9 @@ def test_what_does_not_fit_together_is_named(stack: Stack, removed: str, words: 
     assert re.search(words, up.stdout), up.stdout
     assert "`make reset`" in up.stdout
     assert "Traceback" not in up.stdout
-    assert stack.make("down").returncode == 0
-    shutil.rmtree(data)
+    if removed == "kafka":  # the broker writes to the new log
+        assert stack.make("down").returncode == 0
+    shutil.rmtree(data, ignore_errors=True)
     aside.rename(data)
     again = stack.make("up", SCRIPT_DURATION="0")
     assert again.returncode == 0, again.stdout
