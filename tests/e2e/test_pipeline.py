@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from typing import Any
 
 import fuzz
@@ -165,9 +166,7 @@ def test_nothing_is_lost_or_doubled_by_malformed_records_a_restart_and_a_killed_
     assert stack.make("status").returncode != 0
     up = stack.make("up")
     assert up.returncode == 0, up.stdout
-    job = psutil.Process(processes(stack.folder)["pyspark"])
-    for process in [*job.children(recursive=True), job]:
-        process.send_signal(signal.SIGKILL)
+    kill_the_job(stack)
     run = stack.make("run")  # follows the generator that is running
     assert run.returncode == 0, run.stdout
 
@@ -236,6 +235,32 @@ def test_ten_thousand_fuzzed_messages_are_rejected_or_in_windows(stack: Stack) -
         assert record["size"] == (None if value is None else len(value))
         original = None if record["value_base64"] is None else base64.b64decode(record["value_base64"])
         assert original == (value[: 1024 * 1024] if value is not None else None)
+
+
+def kill_the_job(stack: Stack) -> None:
+    job = psutil.Process(processes(stack.folder)["pyspark"])
+    for process in [*job.children(recursive=True), job]:
+        process.send_signal(signal.SIGKILL)
+
+
+def test_the_last_windows_come_after_a_kill_in_the_silence_with_an_idle_partition_too(stack: Stack) -> None:
+    vehicle, now = 5001, datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    reading = {"time": now, "entity": vehicle, "temp": 20.0, "humidity": 35.0, "vin": "X"}
+    producer = KafkaProducer(bootstrap_servers=stack.kafka)
+    for seq in range(1, 11):
+        producer.send(RAW, json.dumps(reading | {"seq": seq}).encode(), partition=0).get(timeout=30)
+    producer.close()
+    poll_until("the readings in Druid", lambda: raw_rows_of(stack, vehicle) == 10, seconds=60)
+    kill_the_job(stack)
+    counted = f'SELECT SUM("count") AS n FROM "{AGGREGATED}" WHERE entity = {vehicle}'
+    poll_until(
+        "their window", lambda: stack.sql(counted)[0]["n"] == 10, seconds=WINDOW_SECONDS + WATERMARK_SECONDS + 90
+    )
+    assert stack.verify()["in windows still open"] == [0]
+
+
+def raw_rows_of(stack: Stack, vehicle: int) -> int:
+    return int(stack.sql(f'SELECT COUNT(*) AS n FROM "{RAW}" WHERE entity = {vehicle}')[0]["n"])
 
 
 def test_a_wrong_constant_is_said_and_ends_the_start(stack: Stack) -> None:
