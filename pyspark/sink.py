@@ -8,9 +8,11 @@ same transactional id fences an older one that still runs.
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.partitioner import murmur2
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -47,8 +49,10 @@ class ExactlyOnceSink:
             max_request_size=MAX_RECORD_BYTES,
             transaction_timeout_ms=TRANSACTION_TIMEOUT * 1000,
         )
+        self._partitions: dict[str, list[int]] = {}
         for name in (*topics, progress_topic):
-            if not self._producer.partitions_for(name):
+            self._partitions[name] = sorted(self._producer.partitions_for(name) or ())
+            if not self._partitions[name]:
                 raise KafkaError(f"there is no topic {name}; kafka/create_topics.py creates it")
         # First fence and finish whatever a predecessor left open, then read what was committed.
         self._producer.init_transactions()
@@ -65,7 +69,9 @@ class ExactlyOnceSink:
         try:
             buffered = 0
             for topic, key, value in records:
-                self._producer.send(topic, key=key.encode(), value=value.encode())
+                partitions = self._partitions[topic]
+                partition = partitions[_hash(key) % len(partitions)]
+                self._producer.send(topic, key=key.encode(), value=value.encode(), partition=partition)
                 buffered += len(value)
                 if buffered > BUFFERED_CHARACTERS:
                     self._producer.flush()
@@ -76,6 +82,12 @@ class ExactlyOnceSink:
             self._producer.close(timeout=1)  # the broker aborts what was begun
             raise
         self.last_token = token
+
+
+@lru_cache(maxsize=200_000)
+def _hash(key: str) -> int:
+    """What Kafka's clients choose a partition by; kept, as it is computed slowly and the keys stay the same."""
+    return int(murmur2(key.encode())) & 0x7FFFFFFF
 
 
 def check_fit(token: Token | None, query_id: str | None, done: int, ends: dict[str, dict[str, int]]) -> None:

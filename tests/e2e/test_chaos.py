@@ -32,7 +32,7 @@ PARTS = [
     "indexer",
     "router",
 ]
-LOAD = {"NUM_ENTITIES": "2000", "SENSOR_INTERVAL": "0.2", "SCRIPT_DURATION": "36000"}  # above 2,000 readings a second
+LOAD = {"NUM_ENTITIES": "3000", "SENSOR_INTERVAL": "0.2", "SCRIPT_DURATION": "36000"}  # above 2,000 readings a second
 
 
 @pytest.fixture(scope="module")
