@@ -298,8 +298,14 @@ def store_segments(stack: Stack) -> None:
     """Let Druid's tasks hand over what they hold, as they do every few minutes."""
     supervisor = f"{stack.router}/druid/indexer/v1/supervisor/{RAW}"
     assert requests.post(f"{supervisor}/taskGroups/handoff", json={"taskGroupIds": [0]}, timeout=30).ok
-    stored = f"{stack.router}/druid/coordinator/v1/metadata/datasources/{RAW}/segments"
-    poll_until("stored segments", lambda: requests.get(stored, timeout=30).json(), seconds=120)
+
+    def stored() -> list[str]:
+        url = f"{stack.router}/druid/coordinator/v1/metadata/datasources/{RAW}/segments"
+        response = requests.get(url, timeout=30)  # 404 until the first is stored
+        assert response.ok, response.text
+        return list(response.json())
+
+    poll_until("stored segments", stored, seconds=120)
 
 
 @pytest.mark.parametrize(
