@@ -28,6 +28,7 @@ WAIT_FOR_SEGMENTS = 90
 
 # Seconds that one request to Druid may take
 REQUEST_TIMEOUT = 15
+NO_CONTENT = 204
 
 # Where a specification keeps the id of the topic that it was registered for
 TOPIC_ID = "kafka_topic_id"
@@ -81,7 +82,10 @@ def wait_for(what: str, check: Callable[[], T], seconds: float) -> T:
 
 
 def ask(method: str, path: str, **options: Any) -> Any:
-    """Druid's JSON answer. Raises NotThere when it gives none, Refused with its reason when it says 400 or the like."""
+    """Druid's JSON answer, None where it has nothing to say.
+
+    Raises NotThere when it gives none, Refused with its reason when it says 400 or the like.
+    """
     try:
         response = requests.request(method, setting("druid_url") + path, timeout=REQUEST_TIMEOUT, **options)
     except requests.RequestException as error:
@@ -91,7 +95,7 @@ def ask(method: str, path: str, **options: Any) -> Any:
     if not response.ok:
         raise NotThere(f"{path} answered {response.status_code}: {reason(response)}")
     try:
-        return response.json()
+        return response.json() if response.status_code != NO_CONTENT else None
     except ValueError as error:
         raise NotThere(f"{path} answered no JSON: {response.text[:200]!r}") from error
 
@@ -149,12 +153,16 @@ def check_running(name: str) -> None:
         raise NotThere(f"{state['detailedState']}{': ' if errors else ''}{'; '.join(map(str, errors[-1:]))}")
 
 
-def check_segments() -> None:
-    """Druid can load all it has stored: the files that its metadata tells of are there."""
-    left = ask("GET", "/druid/coordinator/v1/loadstatus", params={"simple": ""})
-    if missing := {name: number for name, number in left.items() if number}:
+def check_segments(name: str) -> None:
+    """Druid can load all it has stored of a datasource: the files that its metadata tells of are there.
+
+    Asked of the metadata store itself: until the coordinator's first round it would say that nothing is left to load.
+    """
+    options = {"simple": "", "forceMetadataRefresh": "true", "interval": "2000/2100"}
+    left = ask("GET", f"/druid/coordinator/v1/datasources/{name}/loadstatus", params=options)
+    if left and left[name]:
         raise NotThere(
-            f"{sum(missing.values())} segments of {', '.join(missing)} are not loaded; if their files were removed,"
+            f"{left[name]} segments of {name} are not loaded; if their files were removed,"
             f" put them back, or {REMOVE_ALL}"
         )
 
@@ -179,7 +187,8 @@ def main() -> None:
         for name in specs:
             wait_for(f"supervisor {name}", partial(check_running, name), WAIT_FOR)
             print(f"supervisor {name}: RUNNING", flush=True)
-        wait_for("Druid's segments", check_segments, WAIT_FOR_SEGMENTS)
+        for name in specs:
+            wait_for(f"Druid's segments of {name}", partial(check_segments, name), WAIT_FOR_SEGMENTS)
     except DoesNotFit as error:
         sys.exit(str(error))
     except Refused as error:

@@ -112,16 +112,16 @@ def test_a_specification_is_posted_with_its_topics_id(monkeypatch: pytest.Monkey
     ]
 
 
-@pytest.mark.parametrize("left", [{}, {"mine": 0, "yours": 0}])
-def test_loaded_segments_are_fine(monkeypatch: pytest.MonkeyPatch, left: dict[str, int]) -> None:
+@pytest.mark.parametrize("left", [None, {"mine": 0}])
+def test_loaded_segments_are_fine(monkeypatch: pytest.MonkeyPatch, left: dict[str, int] | None) -> None:
     monkeypatch.setattr(register, "ask", lambda *_, **__: left)
-    register.check_segments()
+    register.check_segments("mine")
 
 
 def test_segments_whose_files_are_gone_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "ask", lambda *_, **__: {"mine": 2, "yours": 0, "ours": 3})
-    with pytest.raises(register.NotThere, match="5 segments of mine, ours are not loaded; if their files were removed"):
-        register.check_segments()
+    monkeypatch.setattr(register, "ask", lambda *_, **__: {"mine": 5})
+    with pytest.raises(register.NotThere, match="5 segments of mine are not loaded; if their files were removed"):
+        register.check_segments("mine")
 
 
 def test_a_topic_made_anew_ends_it_at_once_and_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
