@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from fleet import Record
+
 Reading = Mapping[str, str | int | float]
-Record = tuple[bytes, bytes]  # key and value, as they go to Kafka
 
 
 def _json(reading: Reading) -> bytes:
@@ -45,7 +46,7 @@ class Held(NamedTuple):
     entity: int
     seq: int
     late: bool
-    value: bytes
+    record: Record
 
 
 class Faults:
@@ -72,24 +73,26 @@ class Faults:
         """Take into account that the topic has readings of these vehicles already."""
         self._lowest.update(last_seq)
 
-    def send(self, reading: Reading, now: float) -> list[Record]:
-        """What to send in place of `reading`, taken at `now`: a record, two that are the same, or none yet."""
-        entity, seq = int(reading["entity"]), int(reading["seq"])
+    def send(self, record: Record, now: float) -> list[Record]:
+        """What to send in place of a reading taken at `now`: a record, two that are the same, or none yet."""
+        key, value = record
+        reading = json.loads(value)
+        entity, seq = reading["entity"], reading["seq"]
         fault = self._draw()
         if fault == "malformed":
             kind = self._rng.choice(list(MALFORMED))
             self._malformed[kind] += 1
             self._lost.append((entity, seq))
-            return [(_key(entity), MALFORMED[kind](reading))]
+            return [(key, MALFORMED[kind](reading))]
         release = now + self._hold_back.get(fault, 0)
         if now < release <= self._duration:
-            heapq.heappush(self._held, Held(release, entity, seq, fault == "late", _json(reading)))
+            heapq.heappush(self._held, Held(release, entity, seq, fault == "late", record))
             return []
         copies = 2 if fault == "duplicate" else 1
         self._counts["readings"] += copies
         self._counts["duplicates"] += copies - 1
         self._has_gone(entity, seq)
-        return [(_key(entity), _json(reading))] * copies
+        return [record] * copies
 
     def due(self, now: float) -> list[Record]:
         """The held readings whose time has come, the one that was due first at the front."""
@@ -148,12 +151,8 @@ class Faults:
     def _release(self, held: Held) -> Record:
         self._counts["readings"] += 1
         self._has_gone(held.entity, held.seq)
-        return _key(held.entity), held.value
+        return held.record
 
     def _has_gone(self, entity: int, seq: int) -> None:
         self._highest[entity] = max(seq, self._highest.get(entity, 0))
         self._lowest[entity] = min(seq, self._lowest.get(entity, seq))
-
-
-def _key(entity: int) -> bytes:
-    return str(entity).encode()

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from kafka import KafkaProducer
 
 from delivery import Deliveries
-from faults import Faults, Record, Shares
+from faults import Faults, Shares
 from fleet import Fleet
 from last_seq import last_seq
 
@@ -132,9 +132,7 @@ def run(fleet: Fleet, deliveries: Deliveries, interval: float, duration: float, 
         if faults:
             send_with_faults(fleet, deliveries, faults, time.monotonic() - start)
         else:
-            for reading in fleet.readings(now()):
-                key = str(reading["entity"]).encode()
-                deliveries.send(key, json.dumps(reading, separators=(",", ":")).encode())
+            deliveries.send(fleet.records(now()))
         iteration += 1
         # One line per iteration, but no more than one a second.
         if interval >= 1 or time.monotonic() - last_line >= 1:
@@ -150,21 +148,15 @@ def run(fleet: Fleet, deliveries: Deliveries, interval: float, duration: float, 
         wait(min(interval, start + duration - time.monotonic()))
     if faults:
         # At the run's end everything held is due. Only a signal leaves some for flush().
-        send_all(deliveries, faults.due(time.monotonic() - start))
-        send_all(deliveries, faults.flush())
+        deliveries.send(faults.due(time.monotonic() - start))
+        deliveries.send(faults.flush())
 
 
 def send_with_faults(fleet: Fleet, deliveries: Deliveries, faults: Faults, elapsed: float) -> None:
     """One iteration with faults, `elapsed` seconds after the start of the run."""
-    for reading in fleet.readings(now()):
-        send_all(deliveries, faults.send(reading, elapsed))
+    deliveries.send(sent for record in fleet.records(now()) for sent in faults.send(record, elapsed))
     # After the new readings: before them, what was held for less than an interval would still be in order.
-    send_all(deliveries, faults.due(elapsed))
-
-
-def send_all(deliveries: Deliveries, records: list[Record]) -> None:
-    for key, value in records:
-        deliveries.send(key, value)
+    deliveries.send(faults.due(elapsed))
 
 
 def print_answer_key(faults: Faults) -> None:

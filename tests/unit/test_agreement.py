@@ -80,16 +80,20 @@ def columns(spec: dict[str, Any]) -> set[str]:
 
 
 def test_druid_knows_every_field_of_a_reading_by_its_type() -> None:
-    reading = next(Fleet(1).readings(producer.now()))
+    reading = json.loads(next(Fleet(1).records(producer.now()))[1])
     assert columns(SPECS[RAW]) == set(reading)
     druid = {str: "string", int: "long", float: "double"}
     for dimension in SPECS[RAW]["dataSchema"]["dimensionsSpec"]["dimensions"]:
         assert dimension["type"] == druid[type(reading[dimension["name"]])]
 
 
+def test_the_windows_job_knows_the_shape_of_a_record_as_the_plain_one() -> None:
+    assert all(re.match(contract.PLAIN, value.decode()) for _, value in Fleet(100).records(producer.now()))
+
+
 def test_the_windows_job_reads_fields_that_there_are() -> None:
     fields = {field.split()[0] for field in contract.READING.split(", ")}
-    assert fields <= set(next(Fleet(1).readings(producer.now())))
+    assert fields <= set(json.loads(next(Fleet(1).records(producer.now()))[1]))
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

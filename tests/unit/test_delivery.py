@@ -1,86 +1,127 @@
-"""Bounded and checked delivery, against a producer whose answers the test gives."""
+"""Bounded and checked delivery: the accumulator is kafka-python's own, the broker's answers are the test's."""
 
-from typing import Any
+import pytest
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka.producer.record_accumulator import RecordAccumulator
+from kafka.record.memory_records import MemoryRecords
 
-from kafka.errors import KafkaError, KafkaTimeoutError
-from kafka.future import Future
+from kafka import TopicPartition
 
+from batch import Batch
 from delivery import Deliveries
 
-
-class Answer(Future):  # type: ignore[misc]
-    """A delivery's result that has not come yet; waiting for it lets `when_waited_for` happen."""
-
-    def __init__(self, when_waited_for: Any = None) -> None:
-        super().__init__()
-        self.when_waited_for = when_waited_for
-
-    def get(self, timeout: float | None = None) -> None:
-        if self.when_waited_for:
-            self.when_waited_for()
-        if not self.is_done:
-            raise KafkaTimeoutError()
+RECORDS = [(b"%d" % number, b"value") for number in range(10)]
 
 
 class Producer:
+    """Stands in for KafkaProducer. Keys that are even numbers go to partition 0, odd ones to 1."""
+
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
-        self.most_in_flight = 0
+        self._accumulator = RecordAccumulator()
+        self._sender = self
 
-    def send(self, _topic: str, key: bytes, value: bytes) -> Answer:
-        self.answers.append(Answer(self.acknowledge_oldest))
-        self.most_in_flight = max(self.most_in_flight, sum(not answer.is_done for answer in self.answers))
-        return self.answers[-1]
-
-    def acknowledge_oldest(self) -> None:
-        next(answer for answer in self.answers if not answer.is_done).success(None)
+    def wakeup(self) -> None:
+        pass
 
     def close(self, timeout: float) -> None:
         pass
+
+    def _partition(self, _topic: str, _partition: None, _key: bytes, _value: None, key: bytes, _v: None) -> int:
+        return int(key) % 2
+
+    def drain(self) -> list[Batch]:
+        """What waits to be sent, one batch a partition, the oldest first."""
+        drained = [batches.popleft() for batches in self._accumulator._batches.values() if batches]
+        for batch in drained:
+            batch.records.close()
+        return drained
 
 
 def deliveries(producer: Producer, max_in_flight: int = 100, stopping: bool = False) -> Deliveries:
     return Deliveries(producer, "topic", max_in_flight, lambda: stopping)
 
 
-def test_no_more_than_the_bound_are_in_flight() -> None:
-    producer = Producer()
-    sending = deliveries(producer, max_in_flight=3)
-    for _ in range(10):
-        sending.send(b"key", b"value")
-    assert producer.most_in_flight == 3
-    assert (sending.sent, sending.acknowledged) == (10, 7)
+def fail(batch: Batch, error: Exception) -> None:
+    batch.complete_exceptionally(error, lambda _index: error)
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 3, 7])
+def test_no_more_than_the_bound_are_in_flight(max_in_flight: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    producer, most_in_flight = Producer(), 0
+    sending = deliveries(producer, max_in_flight)
+
+    def acknowledge(_batch: Batch, timeout: float) -> None:
+        nonlocal most_in_flight
+        in_flight = producer.drain()
+        most_in_flight = max(most_in_flight, sum(batch.record_count for batch in in_flight))
+        for batch in in_flight:
+            batch.complete(0, -1)
+
+    monkeypatch.setattr(Batch, "wait", acknowledge)
+    sending.send(RECORDS)
+    assert most_in_flight == max_in_flight
+    assert 10 - max_in_flight <= sending.acknowledged < sending.sent == 10
 
 
 def test_every_result_is_counted_and_sent_is_their_sum() -> None:
     producer = Producer()
     sending = deliveries(producer)
-    for _ in range(5):
-        sending.send(b"key", b"value")
-    for answer in producer.answers[:3]:
-        answer.success(None)
-    producer.answers[3].failure(KafkaError("refused"))
-    sending.close(timeout=0)  # the fifth has no answer
-    assert (sending.sent, sending.acknowledged, sending.failed) == (5, 3, 2)
+    sending.send(RECORDS[:7])
+    even, odd = producer.drain()
+    even.complete(0, -1)
+    fail(odd, KafkaError("refused"))
+    sending.send(RECORDS[7:9])
+    assert (sending.sent, sending.acknowledged, sending.failed) == (9, 4, 3)
+    assert "refused" in str(sending.last_error)
+    sending.close(timeout=0)  # the last two have no answer
+    assert (sending.sent, sending.acknowledged, sending.failed) == (9, 4, 5)
     assert "no answer" in str(sending.last_error)
 
 
-def test_a_record_that_could_not_even_be_handed_over_has_failed() -> None:
-    class Refusing(Producer):
-        def send(self, _topic: str, key: bytes, value: bytes) -> Answer:
-            raise KafkaTimeoutError("no metadata")
+def test_nothing_is_acknowledged_before_the_broker_has_answered() -> None:
+    producer = Producer()
+    sending = deliveries(producer)
+    sending.send(RECORDS)
+    producer.drain()
+    sending.send(RECORDS)
+    assert (sending.acknowledged, sending.failed) == (0, 0)
 
-    sending = deliveries(Refusing())
-    sending.send(b"key", b"value")
-    assert (sending.sent, sending.failed) == (1, 1)
+
+def test_a_batch_that_the_broker_finds_too_large_is_counted_by_its_parts() -> None:
+    producer = Producer()
+    sending = deliveries(producer)
+    sending.send((b"0", b"%d" % number) for number in range(10))
+    accumulator = producer._accumulator
+    accumulator.split_and_reenqueue(producer.drain()[0])
+    front = producer.drain()[0]
+    front.complete(0, -1)  # the first five
+    sending.send([])
+    accumulator.split_and_reenqueue(producer.drain()[0])
+    assert not sending._in_flight[0].has_result
+    three, two = producer.drain()[0], producer.drain()[0]
+    three.complete(5, -1)
+    fail(two, MessageSizeTooLargeError("still too large"))
+    sending.close(timeout=0)
+    assert (sending.sent, sending.acknowledged, sending.failed) == (10, 8, 2)
+    assert "still too large" in str(sending.last_error)
 
 
-def test_a_stop_ends_the_wait_for_the_broker() -> None:
-    class Silent(Producer):
-        def acknowledge_oldest(self) -> None:
-            raise AssertionError("waited for the broker although stopping")
+def test_records_go_to_the_partition_of_their_key_in_order() -> None:
+    producer = Producer()
+    sending = deliveries(producer)
+    sending.send(RECORDS[:3])
+    sending.send(RECORDS[3:])
+    sent = {
+        batch.topic_partition: list(MemoryRecords(batch.records.buffer()).next_batch()) for batch in producer.drain()
+    }
+    assert {partition: [(r.key, r.value) for r in records] for partition, records in sent.items()} == {
+        TopicPartition("topic", 0): RECORDS[0::2],
+        TopicPartition("topic", 1): RECORDS[1::2],
+    }
 
-    sending = deliveries(Silent(), max_in_flight=1, stopping=True)
-    sending.send(b"key", b"value")
-    sending.send(b"key", b"value")
-    assert sending.sent == 2
+
+def test_a_stop_ends_the_wait_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Batch, "wait", None)  # to call it would be an error
+    sending = deliveries(Producer(), max_in_flight=1, stopping=True)
+    sending.send(RECORDS)
+    assert sending.sent == 10

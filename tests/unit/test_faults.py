@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from rooms import ROOT, assert_one_sentence, run_script
 
 from faults import MALFORMED, Faults, Shares
-from fleet import Fleet
+from fleet import Fleet, Record
 
 COMMAND = [sys.executable, str(ROOT / "sensor-data-generator/producer.py")]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,6 +28,10 @@ Sent = list[tuple[float, bytes, bytes]]  # elapsed seconds, key, value
 def reading(seq: int, entity: int = 1) -> dict[str, str | int | float]:
     time = "2026-01-01T00:00:00.000Z"
     return {"time": time, "entity": entity, "temp": 20.5, "humidity": 35.0, "seq": seq, "vin": "V"}
+
+
+def record(seq: int, entity: int = 1) -> Record:
+    return b"%d" % entity, json.dumps(reading(seq, entity), separators=(",", ":")).encode()
 
 
 def faults(shares: Shares, duration: float = math.inf, seed: int = SEED) -> Faults:
@@ -61,7 +65,7 @@ def sending(faults: Faults, vehicles: int, iterations: int) -> Sent:
     fleet, sent = Fleet(vehicles), []
     for now in range(iterations):
         time = (START + timedelta(seconds=now)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        for each in fleet.readings(time):
+        for each in fleet.records(time):
             sent += [(now, *record) for record in faults.send(each, now)]
         sent += [(now, *record) for record in faults.due(now)]
     sent += [(iterations, *record) for record in faults.due(iterations)]
@@ -122,7 +126,7 @@ def test_the_answer_key_is_what_a_reader_of_the_records_counts(seed: int) -> Non
 def test_the_answer_key_is_right_at_any_time() -> None:
     faulty, sent, fleet = faults(SOME_OF_EACH, duration=100), [], Fleet(10)
     for now in range(100):
-        for each in fleet.readings((START + timedelta(seconds=now)).isoformat()):
+        for each in fleet.records((START + timedelta(seconds=now)).isoformat()):
             sent += [(float(now), *record) for record in faulty.send(each, now)]
         sent += [(float(now), *record) for record in faulty.due(now)]
         # A seq that is missing because its reading is still held is no gap.
@@ -164,24 +168,24 @@ def test_the_same_seed_gives_the_same_faults_and_another_one_others() -> None:
 
 def test_no_share_no_fault() -> None:
     faulty = faults(Shares(), duration=100)
-    assert [seqs(faulty.send(reading(seq), now=seq)) for seq in (1, 2, 3)] == [[1], [2], [3]]
+    assert [seqs(faulty.send(record(seq), now=seq)) for seq in (1, 2, 3)] == [[1], [2], [3]]
     assert faulty.due(100) == faulty.flush() == []
     assert faulty.answer_key() == key(readings=3)
 
 
 def test_a_duplicate_is_the_same_bytes_twice_in_a_row() -> None:
     faulty = faults(Shares(duplicate=1))
-    first, second = faulty.send(reading(7, entity=12), now=0)
-    assert first == second == (b"12", json.dumps(reading(7, entity=12), separators=(",", ":")).encode())
+    first, second = faulty.send(record(7, entity=12), now=0)
+    assert first == second == record(7, entity=12)
     assert faulty.answer_key() == key(readings=2, duplicates=1)
 
 
 def test_a_late_reading_comes_once_its_time_is_over_and_is_late_although_nothing_overtook_it() -> None:
     faulty = faults(Shares(late=1))
-    assert faulty.send(reading(1), now=0.5) == []
+    assert faulty.send(record(1), now=0.5) == []
     assert faulty.due(30.4) == []
     assert faulty.answer_key() == key()
-    assert faulty.due(30.5) == [(b"1", json.dumps(reading(1), separators=(",", ":")).encode())]
+    assert faulty.due(30.5) == [record(1)]
     assert faulty.due(31) == []
     assert faulty.answer_key() == key(readings=1, late=1)
 
@@ -189,17 +193,17 @@ def test_a_late_reading_comes_once_its_time_is_over_and_is_late_although_nothing
 def test_what_is_held_comes_in_the_order_of_its_time() -> None:
     faulty = Scripted("late", "out_of_order", "late", "out_of_order", "")
     for seq, now in ((1, 0), (2, 29), (3, 0.5), (4, 28)):
-        assert faulty.send(reading(seq), now) == []
+        assert faulty.send(record(seq), now) == []
     assert seqs(faulty.due(31)) == [1, 4, 3, 2]
     # 4 came after 1 only, and 3 is late: 2 alone is out of order.
     assert faulty.answer_key() == key(readings=4, late=2, out_of_order=1)
-    assert seqs(faulty.send(reading(5), now=32)) == [5]
+    assert seqs(faulty.send(record(5), now=32)) == [5]
 
 
 def test_a_held_reading_is_out_of_order_only_behind_a_later_one_of_its_own_vehicle() -> None:
     faulty = Scripted("out_of_order", "out_of_order", "", "")
     for entity, seq in ((1, 1), (2, 1), (2, 2), (3, 9)):
-        faulty.send(reading(seq, entity), now=0)
+        faulty.send(record(seq, entity), now=0)
     assert [held for held, _ in faulty.due(2)] == [b"1", b"2"]
     assert faulty.answer_key() == key(readings=4, out_of_order=1)
 
@@ -208,15 +212,15 @@ def test_a_held_reading_is_out_of_order_only_behind_a_later_one_of_its_own_vehic
 def test_a_reading_is_not_held_beyond_the_end_of_the_run(shares: Shares) -> None:
     wait = LATE_BY if shares.late else OUT_OF_ORDER_BY
     faulty = faults(shares, duration=100)
-    assert seqs(faulty.send(reading(1), now=100 - wait + 0.1)) == [1]
-    assert seqs(faulty.send(reading(2), now=100 - wait)) == []
+    assert seqs(faulty.send(record(1), now=100 - wait + 0.1)) == [1]
+    assert seqs(faulty.send(record(2), now=100 - wait)) == []
     assert seqs(faulty.due(100)) == [2]
 
 
 def test_what_is_held_at_a_stop_is_sent_at_once_and_counted_as_cut_short() -> None:
     faulty = faults(Shares(late=0.5, out_of_order=0.5))
     for seq in range(1, 101):
-        assert faulty.send(reading(seq), now=0) == []
+        assert faulty.send(record(seq), now=0) == []
     assert sorted(seqs(faulty.flush())) == list(range(1, 101))
     assert faulty.flush() == faulty.due(1000) == []
     assert faulty.answer_key() == key(readings=100, cut_short=100)
@@ -226,7 +230,7 @@ def test_a_malformed_reading_is_a_gap_once_a_later_one_of_its_vehicle_came() -> 
     faulty = Scripted("", "malformed", "malformed", "", "malformed", "malformed")
     gaps = []
     for entity, seq in ((1, 40), (1, 41), (1, 42), (1, 43), (1, 44), (2, 42)):
-        assert [name for name, _ in faulty.send(reading(seq, entity), now=0)] == [str(entity).encode()]
+        assert [name for name, _ in faulty.send(record(seq, entity), now=0)] == [str(entity).encode()]
         gaps.append(faulty.answer_key()["gaps"])
     assert gaps == [0, 0, 0, 2, 2, 2]
     assert (faulty.answer_key()["readings"], faulty.answer_key()["malformed_total"]) == (2, 4)
@@ -237,7 +241,7 @@ def test_the_first_reading_of_a_vehicle_is_a_gap_where_the_topic_has_earlier_one
         faulty = Scripted("malformed", "")
         faulty.go_on(last_seq)
         for seq in (41, 42):
-            faulty.send(reading(seq, 1), now=0)
+            faulty.send(record(seq, 1), now=0)
         assert faulty.answer_key()["gaps"] == gaps
 
 
@@ -287,11 +291,12 @@ class Log:
         self.records: Sent = []
         self.sent = self.acknowledged = self.failed = 0
 
-    def send(self, key: bytes, value: bytes) -> None:
-        self.records.append((self.clock.now, key, value))
-        self.sent = self.acknowledged = self.sent + 1
-        if self.sent >= self.stop_after:
-            producer.stop(signal.SIGTERM, None)
+    def send(self, records: Iterable[Record]) -> None:
+        for key, value in records:
+            self.records.append((self.clock.now, key, value))
+            self.sent = self.acknowledged = self.sent + 1
+            if self.sent >= self.stop_after:
+                producer.stop(signal.SIGTERM, None)
 
     def close(self, timeout: float) -> None:
         pass
