@@ -27,6 +27,7 @@ OVERRIDES = {
         "SENSOR_INTERVAL",
         "SCRIPT_DURATION",
         "MAX_IN_FLIGHT",
+        "NUM_PROCESSES",
         "LATE_SHARE",
         "OUT_OF_ORDER_SHARE",
         "DUPLICATE_SHARE",

@@ -290,6 +290,7 @@ class Log:
         self.clock, self.stop_after = clock, stop_after
         self.records: Sent = []
         self.sent = self.acknowledged = self.failed = 0
+        self.last_error = None
 
     def send(self, records: Iterable[Record]) -> None:
         for key, value in records:
@@ -314,7 +315,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 def run(clock: Clock, faults: Faults | None, stop_after: float = math.inf, interval: float = 5) -> Log:
     clock.now = 1000.0
     log = Log(clock, stop_after)
-    producer.run(Fleet(20), log, interval, 100, faults)  # type: ignore[arg-type]
+    given = producer.settings()._replace(interval=interval, duration=100)
+    producer.run(Fleet(20), log, given, faults, producer.Progress(100))  # type: ignore[arg-type]
     return log
 
 

@@ -36,6 +36,7 @@ def test_an_environment_variable_overrides_the_constant(monkeypatch: pytest.Monk
         ("SCRIPT_DURATION", "inf"),
         ("SCRIPT_DURATION", "15 minutes"),
         ("MAX_IN_FLIGHT", "0"),
+        ("NUM_PROCESSES", "0"),
     ],
 )
 def test_a_wrong_value_ends_it_with_one_sentence(name: str, value: str) -> None:
