@@ -24,7 +24,7 @@ class Report(NamedTuple):
     failed: int
     answer_key: dict[str, Any] | None = None  # with faults: Faults.answer_key()
     last_error: str | None = None
-    ended: bool = False
+    ended: bool = False  # the last word of a shard's process
 
 
 def total(reports: Sequence[Report]) -> Report:
