@@ -6,7 +6,7 @@ for room in kafka sensor-data-generator supervisor-specs ledger local; do
   (cd "$room" && $mypy/"$room" ./*.py) || failed=1
 done
 copy=$(mktemp -d)
-cp pyspark/*.py "$copy" && mv "$copy/pyspark.py" "$copy/windows_job.py"
+cp pyspark/*.py sensor-data-generator/batch.py "$copy" && mv "$copy/pyspark.py" "$copy/windows_job.py"
 (cd "$copy" && $mypy/pyspark ./*.py) || failed=1
 rm -r "$copy"
 exit ${failed:-0}

@@ -102,7 +102,8 @@ def services() -> dict[str, Service]:
         ),
         "pyspark": _python(
             "pyspark/pyspark.py",
-            {
+            more_files=[ROOT / "sensor-data-generator/batch.py"],
+            environment={
                 "KAFKA_BOOTSTRAP_SERVERS": kafka_servers,
                 "CHECKPOINT_LOCATION": str(DATA / "pyspark/checkpoint"),
                 "PROGRESS_FILE": str(PROGRESS_FILE),
@@ -194,10 +195,12 @@ def _druid(env: dict[str, str], name: str, folder: str, *more_ports: str) -> Ser
     )
 
 
-def _python(script: str, environment: dict[str, str], one_shot: bool = False) -> Service:
+def _python(
+    script: str, environment: dict[str, str], one_shot: bool = False, more_files: Sequence[Path] = ()
+) -> Service:
     """A script of ours, by the very file that the container runs."""
     path = ROOT / script
-    command, files = [str(VENV / "bin/python"), str(path)], [*path.parent.glob("*.*")]
+    command, files = [str(VENV / "bin/python"), str(path)], [*path.parent.glob("*.*"), *more_files]
     return Service(command, path.parent, environment, files=files, one_shot=one_shot)
 
 

@@ -9,7 +9,9 @@ import sys
 # Python puts this file's folder first on the search path, where `import pyspark` would find this file instead of
 # PySpark. The folder goes to the end, so that PySpark is found first and the neighbours of this file still are.
 _here = os.path.dirname(os.path.abspath(__file__))
-sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_here]
+# batch.py lives with the generator; in the container it is a neighbour too.
+_generator = os.path.join(os.path.dirname(_here), "sensor-data-generator")
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_here, _generator]
 
 import json  # noqa: E402
 import re  # noqa: E402

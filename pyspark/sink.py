@@ -7,6 +7,7 @@ same transactional id fences an older one that still runs.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -16,11 +17,14 @@ from kafka.partitioner import murmur2
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from batch import append
+
 Token = dict[str, Any]
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a rejected record of 1 MiB, and what is written around it; see create_topics.py
 
 TRANSACTION_TIMEOUT = 300  # seconds that a batch may take to be written; then the broker aborts it
+BLOCK = 1000  # records that are handed over together
 BUFFERED_CHARACTERS = 64 * 1024 * 1024  # kafka-python itself has no bound on what it buffers
 
 
@@ -49,9 +53,10 @@ class ExactlyOnceSink:
             max_request_size=MAX_RECORD_BYTES,
             transaction_timeout_ms=TRANSACTION_TIMEOUT * 1000,
         )
-        self._partitions: dict[str, list[int]] = {}
+        self._partitions: dict[str, list[TopicPartition]] = {}
         for name in (*topics, progress_topic):
-            self._partitions[name] = sorted(self._producer.partitions_for(name) or ())
+            numbers = sorted(self._producer.partitions_for(name) or ())
+            self._partitions[name] = [TopicPartition(name, number) for number in numbers]
             if not self._partitions[name]:
                 raise KafkaError(f"there is no topic {name}; kafka/create_topics.py creates it")
         # First fence and finish whatever a predecessor left open, then read what was committed.
@@ -67,21 +72,30 @@ class ExactlyOnceSink:
         """Commit (topic, key, value) records together with the token of their batch."""
         self._producer.begin_transaction()
         try:
+            block: defaultdict[TopicPartition, list[tuple[bytes, bytes]]] = defaultdict(list)
             buffered = 0
-            for topic, key, value in records:
+            for number, (topic, key, value) in enumerate(records, start=1):
                 partitions = self._partitions[topic]
-                partition = partitions[_hash(key) % len(partitions)]
-                self._producer.send(topic, key=key.encode(), value=value.encode(), partition=partition)
+                block[partitions[_hash(key) % len(partitions)]].append((key.encode(), value.encode()))
                 buffered += len(value)
                 if buffered > BUFFERED_CHARACTERS:
+                    self._hand_over(block)
                     self._producer.flush()
                     buffered = 0
+                elif number % BLOCK == 0:
+                    self._hand_over(block)
+            self._hand_over(block)
             self._producer.send(self._progress_topic, value=json.dumps(token).encode())
             self._producer.commit_transaction()
         except KafkaError:
             self._producer.close(timeout=1)  # the broker aborts what was begun
             raise
         self.last_token = token
+
+    def _hand_over(self, block: dict[TopicPartition, list[tuple[bytes, bytes]]]) -> None:
+        for partition, records in block.items():
+            append(self._producer, partition, records)
+        block.clear()
 
 
 @lru_cache(maxsize=200_000)

@@ -20,8 +20,6 @@ from kafka.record.util import encode_varint
 
 from kafka import KafkaProducer, TopicPartition
 
-from fleet import Record
-
 MAGIC = 2  # the record format since Kafka 0.11
 
 
@@ -43,8 +41,8 @@ class Batch(ProducerBatch):  # type: ignore[misc]
         super().__init__(partition, MemoryRecordsBuilder(MAGIC, compression, size))
         self._size = size
 
-    def extend(self, records: Sequence[Record]) -> int:
-        """Append records from the front as long as they fit (the first of a batch always does); how many did."""
+    def extend(self, records: Sequence[tuple[bytes, bytes]]) -> int:
+        """Append (key, value) records from the front while they fit (a batch's first always does); how many did."""
         if self.records._closed:  # it is on its way to the broker already
             return 0
         builder = self.records._builder
@@ -108,11 +106,14 @@ class Batch(ProducerBatch):  # type: ignore[misc]
         """Called by the constructor of ProducerBatch."""
 
 
-def append(producer: KafkaProducer, partition: TopicPartition, records: Sequence[Record]) -> list[Batch]:
-    """Give records of one partition to the producer, in order; the batches it took to, if there are new ones.
+def append(producer: KafkaProducer, partition: TopicPartition, records: Sequence[tuple[bytes, bytes]]) -> list[Batch]:
+    """Give (key, value) records of one partition to the producer, in order; the new batches that it took, if any.
 
-    Called by one thread only, as it takes for granted that nobody else starts a batch.
+    Called by one thread only, as it takes for granted that nobody else starts a batch. Raises KafkaError when the
+    producer's transaction, if it has one, has failed.
     """
+    if producer._transaction_manager and producer._transaction_manager.is_transactional():
+        producer._transaction_manager.maybe_add_partition_to_transaction(partition)
     accumulator = producer._accumulator
     new = []
     with accumulator._tp_lock(partition):

@@ -88,7 +88,10 @@ def test_druid_knows_every_field_of_a_reading_by_its_type() -> None:
 
 
 def test_the_windows_job_knows_the_shape_of_a_record_as_the_plain_one() -> None:
-    assert all(re.match(contract.PLAIN, value.decode()) for _, value in Fleet(100).records(producer.now()))
+    assert all(
+        re.match(contract.PLAIN.replace(r"\z", r"\Z"), value.decode())
+        for _, value in Fleet(100).records(producer.now())
+    )
 
 
 def test_the_windows_job_reads_fields_that_there_are() -> None:

@@ -63,6 +63,7 @@ def test_the_first_record_of_a_batch_always_fits_and_a_closed_batch_takes_none()
 def test_records_go_into_as_many_batches_as_they_need_in_order() -> None:
     class Producer:
         _accumulator = RecordAccumulator(batch_size=1000)
+        _transaction_manager = None
         wakeups = 0
 
         @classmethod

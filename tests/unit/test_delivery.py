@@ -18,6 +18,7 @@ class Producer:
 
     def __init__(self) -> None:
         self._accumulator = RecordAccumulator()
+        self._transaction_manager = None
         self._sender = self
 
     def wakeup(self) -> None:
