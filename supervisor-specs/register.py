@@ -23,8 +23,8 @@ kafka_bootstrap_servers = "kafka0:29092"
 # Seconds to wait, for each of: Kafka, Druid, the supervisors
 WAIT_FOR = 180
 
-# Seconds until Druid's servers must have loaded what is stored
-WAIT_FOR_SEGMENTS = 90
+# Seconds in which Druid's servers must have loaded some more of what is stored
+WAIT_FOR_SEGMENTS = 40
 
 # Seconds that one request to Druid may take
 REQUEST_TIMEOUT = 15
@@ -66,8 +66,11 @@ def load_specs(folder: Path, servers: str) -> dict[str, dict[str, Any]]:
     return specs
 
 
-def wait_for(what: str, check: Callable[[], T], seconds: float) -> T:
-    """What check() returns once it raises NotThere no more; after `seconds`, TimeoutError with the last thing seen."""
+def wait_for(what: str, check: Callable[[], T], seconds: float, since_change: bool = False) -> T:
+    """What check() returns once it raises NotThere no more.
+
+    After `seconds`, since the start or since what it said has changed, TimeoutError with the last thing seen.
+    """
     deadline, seen = time.monotonic() + seconds, ""
     while True:
         try:
@@ -77,6 +80,8 @@ def wait_for(what: str, check: Callable[[], T], seconds: float) -> T:
                 raise TimeoutError(f"{what} not there after {seconds:g} s: {error}") from error
             if str(error) != seen:
                 seen = str(error)
+                if since_change:
+                    deadline = time.monotonic() + seconds
                 print(f"waiting for {what}: {seen}", flush=True)
             time.sleep(0.5)
 
@@ -188,7 +193,7 @@ def main() -> None:
             wait_for(f"supervisor {name}", partial(check_running, name), WAIT_FOR)
             print(f"supervisor {name}: RUNNING", flush=True)
         for name in specs:
-            wait_for(f"Druid's segments of {name}", partial(check_segments, name), WAIT_FOR_SEGMENTS)
+            wait_for(f"Druid's segments of {name}", partial(check_segments, name), WAIT_FOR_SEGMENTS, since_change=True)
     except DoesNotFit as error:
         sys.exit(str(error))
     except Refused as error:

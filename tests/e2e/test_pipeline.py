@@ -164,10 +164,10 @@ def test_nothing_is_lost_or_doubled_by_malformed_records_a_restart_and_a_killed_
     down = stack.make("down")
     assert down.returncode == 0, down.stdout
     assert stack.make("status").returncode != 0
-    up = stack.make("up")
+    up = stack.make("up", SCRIPT_DURATION="45")
     assert up.returncode == 0, up.stdout
     kill_the_job(stack)
-    run = stack.make("run")  # follows the generator that is running
+    run = stack.make("run", SCRIPT_DURATION="45")  # follows the generator that is running
     assert run.returncode == 0, run.stdout
 
     poll_until("the last windows", lambda: stack.verify()["in windows still open"] == [0], seconds=120)
@@ -182,14 +182,14 @@ def test_nothing_is_lost_or_doubled_by_malformed_records_a_restart_and_a_killed_
 def test_the_ledger_tells_what_the_generator_injected_figure_by_figure(stack: Stack) -> None:
     before = stack.verify()
     run = stack.make(
-        "run", SCRIPT_DURATION="100", LATE_SHARE="0.02", DUPLICATE_SHARE="0.02", OUT_OF_ORDER_SHARE="0.05",
+        "run", SCRIPT_DURATION="75", LATE_SHARE="0.02", DUPLICATE_SHARE="0.02", OUT_OF_ORDER_SHARE="0.05",
         MALFORMED_SHARE="0.01", LATE_BY="45", NUM_ENTITIES="100",
     )  # fmt: skip
     assert run.returncode == 0, run.stdout
     poll_until("the last windows", lambda: stack.verify()["in windows still open"] == [0], seconds=120)
     after = stack.verify()
     key = json.loads(re.findall(r"^answer key (.*)$", stack.log("sensorgenerator"), re.M)[-1])
-    assert key["readings"] > 15_000
+    assert key["readings"] > 10_000
     assert key["cut_short"] == 0
 
     def found(words: str) -> int:
@@ -342,7 +342,8 @@ def test_what_does_not_fit_together_is_named(stack: Stack, removed: str, words: 
     aside.rename(data)
     again = stack.make("up", SCRIPT_DURATION="0")
     assert again.returncode == 0, again.stdout
-    stack.verify()
+    if removed.endswith("segments"):  # the last of them: nothing got lost on the way
+        stack.verify()
 
 
 def test_reset_leaves_nothing(stack: Stack) -> None:

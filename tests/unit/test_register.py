@@ -45,6 +45,17 @@ def test_a_wait_ends_when_it_is_there() -> None:
     assert register.wait_for("it", soon, seconds=5) == "here"
 
 
+def test_a_wait_since_the_last_change_goes_on_while_something_changes() -> None:
+    left = iter([3, 2, 1, 1, 1, 1, 1])
+
+    def check() -> None:
+        raise register.NotThere(f"{next(left)} left")
+
+    with pytest.raises(TimeoutError, match="1 left"):  # half a second each
+        register.wait_for("it", check, seconds=0.8, since_change=True)
+    assert len(list(left)) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
