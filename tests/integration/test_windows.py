@@ -365,6 +365,33 @@ def mutated(rng: random.Random) -> bytes:
     ).encode()
 
 
+TIMES = ["2026-01-01T10:00:00.000Z", "2026-01-01T12:00:10.001Z", "2026-02-29T10:00:00.000Z", "1999-12-31T23:59:59.999Z",
+         "2026-01-01T24:00:00.000Z", "2026-01-01T10:00:60.000Z", "0000-01-01T00:00:00.000Z", "2024-02-29T23:59:59.999Z",
+         "2026-01-01T10:00:00.0000Z", "2026-01-01T10:00:00Z", "2026-01-01T10:00:00.000"]  # fmt: skip
+NUMBERS = ["0", "1", "01", "-1", "7.", "7.0", "0.1", "-0.0", "00.1", "59.999999999", "60.0", "60.000000001", "-50.0",
+           "99.99", "-50.000000001", "20.123456789", "20.1234567891", "100.0", "100.000000001", "123.4", "1e1", "1.0E1",
+           "+1.0", "999999999", "2147483647", "2147483648", "999999999999999999", "9223372036854775808"]  # fmt: skip
+
+
+def nearly_plain(rng: random.Random) -> bytes:
+    """In the generator's form, with one or more values at the edge of what a plain record may hold."""
+    usual = {
+        "time": TIMES[0],
+        "entity": "7",
+        "temp": "20.25",
+        "humidity": "35.5",
+        "seq": "5",
+        "vin": "1HGCM82633A004352",
+    }
+    for name in rng.sample([*usual, "none"], rng.choice([1, 1, 2])):
+        choices = {"time": TIMES, "vin": ["", "V", "v", "V V", "\\u0056", "\u00c9"]}.get(name, NUMBERS)
+        usual |= {name: rng.choice(choices)}
+    quoted = {
+        name: f'"{value}"' if name in ("time", "vin") else value for name, value in usual.items() if name != "none"
+    }
+    return ("{" + ",".join(f'"{name}":{value}' for name, value in quoted.items()) + "}").encode()
+
+
 def test_the_short_way_for_plain_records_judges_as_the_long_one(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,7 +400,7 @@ def test_the_short_way_for_plain_records_judges_as_the_long_one(
     monkeypatch.setattr(fuzz, "reading", lambda rng: usual(rng) | constant)
     kinds: list[Callable[[random.Random], bytes | None]] = [
         *(kind for kind in fuzz.KINDS if kind not in (fuzz.deep, fuzz.long_text)),
-        mutated,
+        *[mutated, nearly_plain, nearly_plain] * 6,
     ]
     rng = random.Random(0)
     values = [rng.choice(kinds)(rng) for _ in range(4000)]
