@@ -19,6 +19,7 @@ import signal  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
+from decimal import Decimal  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -68,9 +69,17 @@ def aggregations() -> list[Column]:
         F.round(F.round(F.avg("temp"), 6), 2).alias("avg_temp"),
         F.min("temp").alias("min_temp"),
         F.max("temp").alias("max_temp"),
-        # Of the latest reading; seq decides between two of the same millisecond.
-        F.max_by("humidity", F.struct("time", "seq")).alias("last_humidity"),
+        F.max_by("humidity", recency()).alias("last_humidity"),
     ]
+
+
+def recency() -> Column:
+    """A number that orders readings by time, and by seq where times are the same; one without seq is the oldest then.
+
+    A struct of both would say the same, but Spark aggregates by hash only what is of a fixed size, all else by sort.
+    """
+    seq = F.coalesce(F.col("seq").cast("decimal(20)"), F.lit(Decimal(-(2**63) - 1)))
+    return F.unix_micros("time").cast("decimal(17)") * F.lit(Decimal(10**20)) + seq
 
 
 def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:

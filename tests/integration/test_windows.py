@@ -52,7 +52,7 @@ def raw(spark: SparkSession, *values: Value, topic: str = RAW) -> DataFrame:
     return spark.createDataFrame(rows, KAFKA)
 
 
-def reading(time: str, entity: int, temp: float, humidity: float = 35.0, seq: int = 1) -> str:
+def reading(time: str, entity: int, temp: float, humidity: float = 35.0, seq: int | None = 1) -> str:
     return json.dumps({"time": f"2026-01-01T{time}Z", "entity": entity, "temp": temp, "humidity": humidity, "seq": seq})
 
 
@@ -117,6 +117,21 @@ def test_the_last_humidity_is_of_the_latest_time_then_the_highest_seq(spark: Spa
         reading("10:00:01.000", 1, 20.0, humidity=80.0, seq=9),
     )
     assert row["last_humidity"] == 70.0
+    # whatever a seq may be, and none is less than any
+    extremes = [None, -(2**63), -5, 0, 5, 2**63 - 1]
+    for number, seq in enumerate(extremes):
+        values = [reading("10:00:09.000", 1, 20.0, humidity=float(n), seq=extremes[n]) for n in range(number + 1)]
+        before = reading("10:00:08.999", 1, 20.0, humidity=99.0, seq=2**63 - 1)
+        for order in (values, values[::-1]):
+            [row] = aggregated(spark, *order, before)
+            assert row["last_humidity"] == number, seq
+
+
+def test_windows_are_aggregated_by_hash(spark: SparkSession) -> None:
+    windows = job.aggregate(contract.readings(parse(raw(spark, GOOD))), "1 minute", "3 minutes")
+    plan = windows._jdf.queryExecution().toString()
+    assert "HashAggregate(" in plan
+    assert "SortAggregate(" not in plan
 
 
 def test_an_average_is_rounded_half_up_in_whatever_order_the_readings_come(spark: SparkSession) -> None:
