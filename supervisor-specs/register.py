@@ -26,9 +26,12 @@ WAIT_FOR = 180
 # Seconds in which Druid's servers must have loaded some more of what is stored
 WAIT_FOR_SEGMENTS = 40
 
+# How old an hour's segments are when Druid merges them into one: each task of a few minutes leaves one, and a query
+# visits every one. Younger than this, late readings may still come for them.
+COMPACT_AFTER = "PT1H"
+
 # Seconds that one request to Druid may take
 REQUEST_TIMEOUT = 15
-NO_CONTENT = 204
 
 # Where a specification keeps the id of the topic that it was registered for
 TOPIC_ID = "kafka_topic_id"
@@ -100,7 +103,7 @@ def ask(method: str, path: str, **options: Any) -> Any:
     if not response.ok:
         raise NotThere(f"{path} answered {response.status_code}: {reason(response)}")
     try:
-        return response.json() if response.status_code != NO_CONTENT else None
+        return response.json() if response.content else None
     except ValueError as error:
         raise NotThere(f"{path} answered no JSON: {response.text[:200]!r}") from error
 
@@ -151,6 +154,12 @@ def register(spec: dict[str, Any], topic_id: str) -> None:
     ask("POST", "/druid/indexer/v1/supervisor", params={"skipRestartIfUnmodified": "true"}, json=spec)
 
 
+def compact(name: str) -> None:
+    """Let Druid merge the datasource's segments by the hour, when it has a task slot to spare."""
+    wanted = {"dataSource": name, "skipOffsetFromLatest": COMPACT_AFTER}
+    ask("POST", "/druid/coordinator/v1/config/compaction", json=wanted)
+
+
 def check_running(name: str) -> None:
     state = ask("GET", f"/druid/indexer/v1/supervisor/{name}/status")["payload"]
     if state["detailedState"] != "RUNNING":
@@ -188,6 +197,7 @@ def main() -> None:
             topic_id = ids[spec["spec"]["ioConfig"]["topic"]]
             wait_for("Druid's supervisors", partial(check_fit, name, topic_id), WAIT_FOR)
             wait_for(f"Druid to take {name}", partial(register, spec, topic_id), WAIT_FOR)
+            wait_for(f"Druid to compact {name}", partial(compact, name), WAIT_FOR)
             print(f"supervisor {name}: registered", flush=True)
         for name in specs:
             wait_for(f"supervisor {name}", partial(check_running, name), WAIT_FOR)

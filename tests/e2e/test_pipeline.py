@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fuzz
@@ -259,6 +259,40 @@ def test_the_last_windows_come_after_a_kill_in_the_silence_with_an_idle_partitio
     assert stack.verify()["in windows still open"] == [0]
 
 
+def test_the_segments_of_an_old_hour_are_compacted_and_keep_every_row(stack: Stack) -> None:
+    vehicle, earlier = 5002, datetime.now(UTC) - timedelta(hours=3)
+    reading = {"time": earlier.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "entity": vehicle,
+               "temp": 20.0, "humidity": 35.0, "vin": "X"}  # fmt: skip
+
+    def of_that_hour() -> list[str]:
+        return [segment for segment in stored_segments(stack) if f"{RAW}_{earlier:%Y-%m-%dT%H}:" in segment]
+
+    producer = KafkaProducer(bootstrap_servers=stack.kafka)
+    for seq in (1, 2):
+        producer.send(RAW, json.dumps(reading | {"seq": seq}).encode(), partition=0).get(timeout=30)
+        poll_until("the reading in Druid", lambda seq=seq: raw_rows_of(stack, vehicle) == seq, seconds=90)
+        hand_over(stack)
+        poll_until("its segment", lambda seq=seq: len(of_that_hour()) == seq, seconds=120)
+    producer.close()
+    # As the coordinator does by itself every half hour.
+    assert requests.post(f"{stack.router}/druid/coordinator/v1/compaction/compact", timeout=30).ok
+    poll_until("the segments to be one", lambda: len(of_that_hour()) == 1, seconds=120)
+    poll_until("both readings in it", lambda: raw_rows_of(stack, vehicle) == 2, seconds=60)
+
+
+def hand_over(stack: Stack) -> None:
+    """Let Druid's task store what it holds of the raw topic, as it does every few minutes."""
+    supervisor = f"{stack.router}/druid/indexer/v1/supervisor/{RAW}"
+    assert requests.post(f"{supervisor}/taskGroups/handoff", json={"taskGroupIds": [0]}, timeout=30).ok
+
+
+def stored_segments(stack: Stack) -> list[str]:
+    url = f"{stack.router}/druid/coordinator/v1/metadata/datasources/{RAW}/segments"
+    response = requests.get(url, timeout=30)  # 404 until the first is stored
+    assert response.ok, response.text
+    return list(response.json())
+
+
 def raw_rows_of(stack: Stack, vehicle: int) -> int:
     return int(stack.sql(f'SELECT COUNT(*) AS n FROM "{RAW}" WHERE entity = {vehicle}')[0]["n"])
 
@@ -294,20 +328,6 @@ def test_an_edit_that_the_open_windows_do_not_fit_is_named(stack: Stack) -> None
     assert back.returncode == 0, back.stdout
 
 
-def store_segments(stack: Stack) -> None:
-    """Let Druid's tasks hand over what they hold, as they do every few minutes."""
-    supervisor = f"{stack.router}/druid/indexer/v1/supervisor/{RAW}"
-    assert requests.post(f"{supervisor}/taskGroups/handoff", json={"taskGroupIds": [0]}, timeout=30).ok
-
-    def stored() -> list[str]:
-        url = f"{stack.router}/druid/coordinator/v1/metadata/datasources/{RAW}/segments"
-        response = requests.get(url, timeout=30)  # 404 until the first is stored
-        assert response.ok, response.text
-        return list(response.json())
-
-    poll_until("stored segments", stored, seconds=120)
-
-
 @pytest.mark.parametrize(
     ("removed", "words"),
     [
@@ -325,7 +345,8 @@ def test_what_does_not_fit_together_is_named(stack: Stack, removed: str, words: 
         kill_the_job(stack)
     else:
         if removed.endswith("segments"):
-            store_segments(stack)
+            hand_over(stack)
+            poll_until("stored segments", lambda: stored_segments(stack), seconds=120)
         down = stack.make("down")
         assert down.returncode == 0, down.stdout
         data.rename(aside)

@@ -123,6 +123,14 @@ def test_a_specification_is_posted_with_its_topics_id(monkeypatch: pytest.Monkey
     ]
 
 
+def test_a_datasource_is_compacted_when_late_readings_are_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, Any]] = []
+    monkeypatch.setattr(register, "ask", lambda method, path, json: asked.append((method, path, json)))
+    register.compact("mine")
+    wanted = {"dataSource": "mine", "skipOffsetFromLatest": "PT1H"}
+    assert asked == [("POST", "/druid/coordinator/v1/config/compaction", wanted)]
+
+
 @pytest.mark.parametrize("left", [None, {"mine": 0}])
 def test_loaded_segments_are_fine(monkeypatch: pytest.MonkeyPatch, left: dict[str, int] | None) -> None:
     monkeypatch.setattr(register, "ask", lambda *_, **__: left)
