@@ -21,7 +21,7 @@ def windows_job() -> ModuleType:
 
 
 def run_script(
-    command: list[str], environment: dict[str, str], folder: Path = ROOT, timeout: float = 60
+    command: list[str], environment: dict[str, str], folder: Path = ROOT, timeout: float = 100
 ) -> subprocess.CompletedProcess[str]:
     """Run a script of ours as a user would, with nothing in its environment but what is given."""
     return subprocess.run(
