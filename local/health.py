@@ -55,9 +55,10 @@ def check_pyspark() -> str:
     age = time.time() - PROGRESS_FILE.stat().st_mtime
     if age > 30:
         raise Unhealthy(f"no sign of life for {age:.0f} s")
+    lag = job_lag(progress)
     if "batch" not in progress:
-        return "waits for readings"
-    return f"batch {progress['batch']}, lag {job_lag(progress)}, watermark {progress['watermark']}"
+        return f"at its first batch, lag {lag}" if lag else "waits for readings"
+    return f"batch {progress['batch']}, lag {lag}, watermark {progress['watermark']}"
 
 
 def check_supervisors() -> str:
@@ -67,7 +68,8 @@ def check_supervisors() -> str:
         status = get(f"{router_url()}/druid/indexer/v1/supervisor/{name}/status")["payload"]
         if status["detailedState"] != "RUNNING":
             raise Unhealthy(f"supervisor {name} is {status['detailedState']}")
-        lags.append(f"{name} RUNNING, lag {status.get('aggregateLag') or 0}")
+        lag = status.get("aggregateLag")
+        lags.append(f"{name} RUNNING, lag {'not known yet' if lag is None else lag}")
     return "; ".join(lags)
 
 
