@@ -95,6 +95,11 @@ def test_the_supervisors_are_running(stack: Stack) -> None:
         assert (status["state"], status["healthy"]) == ("RUNNING", True)
 
 
+def test_every_datasource_will_be_compacted(stack: Stack) -> None:
+    known = requests.get(f"{stack.router}/druid/coordinator/v1/config/compaction", timeout=30).json()
+    assert {each["dataSource"] for each in known["compactionConfigs"]} == {RAW, AGGREGATED, REJECTED}
+
+
 def test_status_is_good(stack: Stack) -> None:
     status = stack.make("status")
     assert status.returncode == 0, status.stdout
