@@ -20,7 +20,6 @@ from health import AGGREGATED, CHECKS, DATASOURCES, RAW, REJECTED, Unhealthy
 from services import (
     CONFIGURATION,
     OVERRIDES,
-    PROGRESS_FILE,
     SOCKET,
     format_kafka_storage,
     router_url,
@@ -152,10 +151,11 @@ def part(name: str, state: State) -> str:
     if name in ("topics", "supervisor-specs"):
         raise Unhealthy("still at work")
     # These two are known by what they write, and that must be of this run: the one before may have left it.
-    if name in ("pyspark", "sensorgenerator"):
-        written = PROGRESS_FILE if name == "pyspark" else LOGS / f"{name}.log"
-        if not written.exists() or written.stat().st_mtime < state["start"]:
-            raise Unhealthy("has just been started")
+    if name == "pyspark" and health.job_progress().get("pid") != state["pid"]:
+        raise Unhealthy("has just been started")
+    log = LOGS / f"{name}.log"
+    if name == "sensorgenerator" and not (log.exists() and log.stat().st_mtime >= state["start"]):
+        raise Unhealthy("has just been started")
     if name == "sensorgenerator":
         words = last_words(name)
         if not words.startswith("iteration") and "vehicles send to" not in words:

@@ -286,6 +286,7 @@ def report(query: StreamingQuery, last_batch: int, window_seconds: int, watermar
     batch = last_batch
     state = {
         "written_at": moment(int(time.time() * 1000)),
+        "pid": os.getpid(),
         "window_seconds": window_seconds,
         "watermark_seconds": watermark_seconds,
     }
