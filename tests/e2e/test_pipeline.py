@@ -269,21 +269,25 @@ def test_the_segments_of_an_old_hour_are_compacted_and_keep_every_row(stack: Sta
     reading = {"time": earlier.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "entity": vehicle,
                "temp": 20.0, "humidity": 35.0, "vin": "X"}  # fmt: skip
 
-    def of_that_hour() -> list[str]:
-        return [segment for segment in stored_segments(stack) if f"{RAW}_{earlier:%Y-%m-%dT%H}:" in segment]
+    def of_that_hour() -> int:
+        segments = (
+            f"SELECT segment_id FROM sys.segments WHERE datasource = '{RAW}' AND is_published = 1"
+            f" AND is_overshadowed = 0 AND \"start\" = '{earlier:%Y-%m-%dT%H}:00:00.000Z'"
+        )
+        return len(stack.sql(segments))
 
     producer = KafkaProducer(bootstrap_servers=stack.kafka)
     for seq in (1, 2):
         producer.send(RAW, json.dumps(reading | {"seq": seq}).encode(), partition=0).get(timeout=30)
         poll_until("the reading in Druid", lambda seq=seq: raw_rows_of(stack, vehicle) == seq, seconds=90)
         hand_over(stack)
-        poll_until("its segment", lambda seq=seq: len(of_that_hour()) == seq, seconds=120)
+        poll_until("its segment", lambda seq=seq: of_that_hour() == seq, seconds=120)
     producer.close()
 
     def compacted() -> bool:
         # As the coordinator does by itself every half hour; it has to have seen the segments.
         assert requests.post(f"{stack.router}/druid/coordinator/v1/compaction/compact", timeout=30).ok
-        return len(of_that_hour()) == 1
+        return of_that_hour() == 1
 
     poll_until("the segments to be one", compacted, seconds=120)
     poll_until("both readings in it", lambda: raw_rows_of(stack, vehicle) == 2, seconds=60)
