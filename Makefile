@@ -5,7 +5,7 @@ INSTALLED := .local/venv/bin/python
 STACK := $(INSTALLED) local/stack.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up status verify down reset test chaos test-docker check
+.PHONY: help install run up status verify down reset test chaos test-docker bench check
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ chaos: install ## kill parts at random for some minutes, under load, and verify;
 
 test-docker: install ## bring up docker-compose.yml and test it; needs a Docker engine
 	@$(INSTALLED) -m pytest -m docker
+
+bench: install ## measure side by side with others, for some hours; CASE=producer for one case, ROUNDS=3
+	@$(INSTALLED) -m pip install --quiet --disable-pip-version-check --group bench
+	@$(INSTALLED) benchmarks/bench.py
 
 check: install ## format, lint and types
 	@.local/venv/bin/ruff format --check && .local/venv/bin/ruff check && local/check-types.sh

@@ -1,0 +1,174 @@
+"""Measure, side by side and in turns, and write down what was found: see `make bench`.
+
+Several contenders run one after the other, round by round, so that what else the machine does hits all alike; results
+are medians of the rounds. The cases freshness, sustained and growth run the whole stack. All goes to
+results/<case>.json, with the machine and the versions; tables.py makes the tables of README.md and docs/performance.md
+from there, and the picture.
+"""
+
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import case_growth
+import case_live
+import case_producer
+import case_windows
+import case_windows_others
+import readings
+import tables
+from broker import FOLDER, ROOT, broker
+
+RESULTS = ROOT / "benchmarks/results"
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+
+Row = dict[str, Any]
+
+
+def rounds(case: str, contenders: dict[str, Callable[[], Row]]) -> list[Row]:
+    """Each contender ROUNDS times, in turns; of each the medians, and the spread of its CPU figure."""
+    found: dict[str, list[Row]] = {name: [] for name in contenders}
+    for number in range(1, ROUNDS + 1):
+        for name, run in contenders.items():
+            row = run()
+            found[name].append(row)
+            print(f"{case}, round {number} of {ROUNDS}: {name}: {describe(row)}", flush=True)
+    return [{"contender": name, **summary(rows)} for name, rows in found.items()]
+
+
+def describe(row: Row) -> str:
+    return ", ".join(f"{value:,.2f} {name}" for name, value in row.items())
+
+
+def summary(rows: list[Row]) -> Row:
+    medians = {name: round(statistics.median(row[name] for row in rows), 2) for name in rows[0]}
+    spread = {f"{name}, lowest and highest": [round(pick(row[name] for row in rows), 2) for pick in (min, max)]
+              for name in ("records/s", "CPU s/M")}  # fmt: skip
+    return {**medians, **spread}
+
+
+def producer() -> list[Row]:
+    def measured(run: Callable[[], case_producer.Sent]) -> Callable[[], Row]:
+        def row() -> Row:
+            sent = run()
+            return {
+                "records/s": sent.records / sent.seconds,
+                "CPU s/M": sent.cpu / sent.records * 1e6,
+                "memory MiB": sent.peak,
+            }
+
+        return row
+
+    with broker():
+        return rounds("producer", {name: measured(run) for name, run in case_producer.CONTENDERS.items()})
+
+
+Shapes = dict[readings.Shape, dict[str, Callable[..., case_windows.Drained]]]
+PEERS = {"ours": case_windows.ours, "the original's query": case_windows.original}
+OTHERS = {"Kafka Streams, exactly once": case_windows_others.kafka_streams, "Flink SQL": case_windows_others.flink}
+SHORT: Shapes = {readings.Shape(2_000_000, 200): PEERS | OTHERS}
+LONG: Shapes = {readings.Shape(10_000_000, 200): PEERS | OTHERS}
+OTHER_SHAPES: Shapes = {
+    readings.Shape(2_000_000, 200, disorder=0.05): PEERS,
+    readings.Shape(2_000_000, 10_000): PEERS,
+    readings.Shape(2_000_000, 100_000): PEERS,
+}
+
+
+def windows(shapes: Shapes) -> list[Row]:
+    def measured(run: Callable[..., case_windows.Drained], *arguments: Any) -> Callable[[], Row]:
+        def row() -> Row:
+            drained = run(*arguments)
+            return {
+                "records/s": shape.rows / drained.seconds,
+                "CPU s/M": drained.cpu / shape.rows * 1e6,
+                "memory MiB": drained.peak,
+            }
+
+        return row
+
+    found = []
+    for shape, runs in shapes.items():
+        with broker():
+            print(f"windows: filling a topic with {shape.rows:,} readings", flush=True)
+            topic, all_windows = readings.fill(shape)
+            expected = readings.closed(shape, all_windows)
+            contenders = {name: measured(run, topic, expected) for name, run in runs.items()}
+            found += [{"topic": shape.name, **row} for row in rounds(shape.name, contenders)]
+    return found
+
+
+CASES: dict[str, Callable[[], list[Row]]] = {
+    "producer": producer,
+    "windows": partial(windows, SHORT),
+    "backlog": partial(windows, LONG),
+    "shapes": partial(windows, OTHER_SHAPES),
+    "freshness": case_live.freshness,
+    "sustained": case_live.sustained,
+    "growth": case_growth.growth,
+}
+
+
+def machine() -> Row:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    return {
+        "cpu": model,
+        "cores": psutil.cpu_count(),
+        "memory GiB": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+    }
+
+
+def versions() -> Row:
+    env = dict(line.split("=") for line in (ROOT / ".env").read_text().splitlines() if "=" in line and line[0] != "#")
+    packages = ("pyspark", "kafka-python", "confluent-kafka")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "kafka": env["KAFKA_IMAGE"].partition(":")[2],
+        "druid": env["DRUID_IMAGE"].partition(":")[2],
+        "flink": re.findall("<flink.version>(.*)</flink.version>", (ROOT / "benchmarks/flink.pom.xml").read_text())[0],
+    }
+
+
+def main() -> None:
+    wanted = os.environ.get("CASE")
+    if wanted and wanted not in CASES:
+        sys.exit(f"CASE is {wanted!r}: it must be one of {', '.join(CASES)}.")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
+    for name in [wanted] if wanted else CASES:
+        start = time.monotonic()
+        rows = CASES[name]()
+        result = {
+            "case": name,
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": machine(),
+            "versions": versions(),
+            "rounds": ROUNDS,
+            "minutes": round((time.monotonic() - start) / 60, 1),
+            "rows": rows,
+        }
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(f"{name}: written to {RESULTS.relative_to(ROOT) / name}.json", flush=True)
+        if name in tables.SECTIONS:
+            print(f"\n{tables.SECTIONS[name]({name: result})}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

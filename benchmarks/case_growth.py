@@ -1,0 +1,203 @@
+"""Case growth: how the stack starts, how it comes back after a kill, and queries once there is much to query."""
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from statistics import median
+
+import psutil
+import requests
+
+from broker import ROOT
+from health import AGGREGATED, RAW, raw_offsets
+from live_figures import Row, percentiles, readme_queries
+from live_stack import Druid, LiveStack, Wrong, live_stack, now, pause, say
+from services import router_url
+
+STARTS = 3
+LOADED = 60  # seconds under the default load before a stack is stopped, or a part killed
+
+PARTS = ["kafka0", "pyspark", "zookeeper", "coordinator", "broker", "historical", "indexer", "router"]
+KILLS = 3  # of each part
+BETWEEN = 20  # seconds from a recovery to the next kill
+RECOVERY_LIMIT = 300  # seconds
+LOOK = 0.1  # seconds from one look to the next
+
+ROWS = 10_000_000
+SHORT_WINDOWS = {"WINDOW_DURATION": "10 seconds", "WATERMARK_DURATION": "10 seconds"}  # so that there are some
+FILL = {"NUM_ENTITIES": "200", "SENSOR_INTERVAL": "0", "NUM_PROCESSES": "2"}
+CLOSING = 45  # seconds of silence, after which all windows are closed and queryable
+RUNS = 30  # of each query
+LIMIT = 1800  # seconds that the rows may take
+
+
+def growth() -> list[Row]:
+    return [*start_up(), *recovery(), *queries()]
+
+
+def start_up() -> list[Row]:
+    """How long `make up` takes: without data, and after `make down`. All jars are there; page cache as it is."""
+    cold, warm, back = [], [], []
+    for number in range(STARTS):
+        say(f"start {number + 1} of {STARTS}")
+        with live_stack() as stack:
+            cold.append(stack.up())
+            pause(LOADED, "under the default load")
+            stack.make("down")
+            start = time.monotonic()
+            warm.append(stack.up())
+            wait_until_druid_has(raw_offsets()[1])  # few of them are of after the start
+            back.append(time.monotonic() - start)
+    return [
+        {"measured": "start", "what": what, **spread(seconds)}
+        for what, seconds in (
+            ("make up, cold", cold),
+            ("make up, warm", warm),
+            ("make up, warm, until all readings are queryable", back),
+        )
+    ]
+
+
+def recovery() -> list[Row]:
+    """How long after a part's SIGKILL all is well again, under the default load, part by part."""
+    found: dict[str, list[Row]] = {part: [] for part in PARTS}
+    with live_stack() as stack:
+        stack.up()
+        pause(LOADED, "under the default load")
+        for number in range(KILLS):
+            for part in PARTS:
+                found[part].append(marks := recover(stack, part))
+                say(f"{part}, kill {number + 1} of {KILLS}: {marks}")
+                time.sleep(BETWEEN)
+    return [
+        {"measured": "recovery", "part": part, "what": what, **spread([row[what] for row in rows])}
+        for part, rows in found.items()
+        for what in MARKS
+    ]
+
+
+NEW, HEALTHY, BACK = MARKS = (
+    "until a reading made after it is queryable",
+    "and status is healthy",
+    "and all readings from before it are queryable",
+)
+
+
+def recover(stack: LiveStack, part: str) -> Row:
+    """Kill it, with its children; the seconds until each of MARKS was so."""
+    druid, readings, pid = Druid(), raw_offsets()[1], stack.processes()[part]
+    process = psutil.Process(pid)
+    family = [*process.children(recursive=True), process]
+    killed, start = int(now()), time.monotonic()
+    for victim in family:
+        with suppress(psutil.NoSuchProcess):
+            victim.send_signal(signal.SIGKILL)
+    say(f"{part} killed")
+    query = (
+        f'SELECT COUNT(*) FILTER (WHERE __time > MILLIS_TO_TIMESTAMP({killed})) AS "after",'
+        f' COUNT(*) FILTER (WHERE __time <= MILLIS_TO_TIMESTAMP({killed})) AS "before" FROM "{RAW}"'
+    )
+    marks = dict[str, float]()
+    while len(marks) < len(MARKS):
+        if time.monotonic() - start > RECOVERY_LIMIT:
+            raise Wrong(f"{RECOVERY_LIMIT} s after {part} was killed there was only: {marks}")
+        time.sleep(LOOK)
+        found: list[Row] = []
+        with suppress(requests.RequestException):
+            found = druid.rows(query, timeout=2)
+        mark(marks, NEW, any(row["after"] > 0 for row in found), start)
+        mark(marks, BACK, any(row["before"] >= readings for row in found), start)
+        # It starts several processes, so not before it can be the last thing that is missing.
+        if NEW in marks and HEALTHY not in marks and stack.processes().get(part, pid) != pid:
+            mark(marks, HEALTHY, stack.healthy(), start)
+    return {name: round(max(marks[NEW], marks[name]), 1) for name in MARKS}
+
+
+def mark(marks: dict[str, float], name: str, so: bool, start: float) -> None:
+    """Note since when it is so; what isn't so any more was not yet so for good."""
+    if so:
+        marks.setdefault(name, time.monotonic() - start)
+    else:
+        marks.pop(name, None)
+
+
+def queries() -> list[Row]:
+    """README.md's queries over many readings: while Druid's tasks hold them, and when they are in segments."""
+    with live_stack() as stack:
+        stack.up(**SHORT_WINDOWS)
+        say(f"{ROWS:,} readings as fast as they come")
+        stack.up(**FILL)
+        wait_for("readings in Kafka", lambda: raw_offsets()[1], ROWS)
+        stack.stop_generator()
+        readings, druid = raw_offsets()[1], Druid()
+        wait_until_druid_has(readings)
+        wait_for("readings in the windows job", lambda: readings - stack.lag(), readings)
+        pause(CLOSING, "the last windows close")
+        before = timed(druid, "before the handover")
+        for name in (RAW, AGGREGATED):
+            url = f"{router_url()}/druid/indexer/v1/supervisor/{name}/taskGroups/handoff"
+            requests.post(url, json={"taskGroupIds": [0]}, timeout=30).raise_for_status()
+        wait_for("readings in segments", lambda: stored(druid), readings)
+        return before + timed(druid, "after the handover")
+
+
+def timed(druid: Druid, stage: str) -> list[Row]:
+    """Each of the queries RUNS times, in turns."""
+    examples = readme_queries((ROOT / "README.md").read_text())
+    recent = f"SELECT COUNT(*) AS n FROM \"{RAW}\" WHERE __time > CURRENT_TIMESTAMP - INTERVAL '10' MINUTE"
+    common = {
+        "measured": "query", "segments": stage, "readings": count(druid, RAW), "readings in segments": stored(druid),
+        "windows": count(druid, AGGREGATED), "readings of the last ten minutes": druid.number(recent),
+    }  # fmt: skip
+    took: dict[str, list[tuple[float, int]]] = {name: [] for name in examples}
+    for run in range(RUNS):
+        for name, query in examples.items():
+            start = time.monotonic()
+            druid.rows(query, timeout=300)
+            took[name].append(((time.monotonic() - start) * 1000, 1))
+        if run % 5 == 4:
+            say(f"queries {stage}: {run + 1} of {RUNS} runs")
+    rows = [{"query": name, "runs": RUNS, **percentiles(latencies)} for name, latencies in took.items()]
+    for row in rows:
+        del row["rows"]
+        say(f"{row['query']}: p50 {row['p50 ms']} ms, p95 {row['p95 ms']} ms {stage}")
+    return [common | row for row in rows]
+
+
+def count(druid: Druid, datasource: str) -> int:
+    return druid.number(f'SELECT COUNT(*) AS n FROM "{datasource}"')
+
+
+def stored(druid: Druid) -> int:
+    """The readings that are in segments, which are served."""
+    return druid.number(
+        f"SELECT SUM(num_rows) AS n FROM sys.segments WHERE datasource = '{RAW}'"
+        " AND is_published = 1 AND is_available = 1 AND is_realtime = 0"
+    )
+
+
+def wait_until_druid_has(readings: int) -> None:
+    druid = Druid()
+    wait_for("readings in Druid", lambda: count(druid, RAW), readings)
+
+
+def wait_for(what: str, seen: Callable[[], int], wanted: int) -> None:
+    """Wait until so many are seen; raises Wrong when it takes too long."""
+    start = next_line = time.monotonic()
+    while (number := seen()) < wanted:
+        if time.monotonic() >= next_line:
+            next_line += 10
+            say(f"{number:,} of {wanted:,} {what}")
+        if time.monotonic() - start > LIMIT:
+            raise Wrong(f"{number:,} of {wanted:,} {what} after {LIMIT} s")
+        time.sleep(0.5)
+
+
+def spread(seconds: list[float]) -> Row:
+    return {
+        "runs": len(seconds),
+        "seconds": round(median(seconds), 1),
+        "lowest": round(min(seconds), 1),
+        "highest": round(max(seconds), 1),
+    }

@@ -1,0 +1,24 @@
+"""What a process and those it started have used."""
+
+from contextlib import suppress
+from typing import NamedTuple
+
+import psutil
+
+
+class Usage(NamedTuple):
+    """CPU seconds so far, and the sum of the processes' largest memory, MiB."""
+
+    cpu: float
+    peak: float
+
+
+def usage(pid: int) -> Usage:
+    cpu = peak = 0.0
+    root = psutil.Process(pid)
+    for process in [root, *root.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess, FileNotFoundError):
+            cpu += sum(process.cpu_times()[:4])  # user and system, its own and of its children that have ended
+            with open(f"/proc/{process.pid}/status") as status:
+                peak += next((int(line.split()[1]) for line in status if line.startswith("VmHWM")), 0) / 1024
+    return Usage(cpu, peak)

@@ -1,0 +1,109 @@
+"""A topic full of readings, the same ones each time, and the windows that they make up."""
+
+import heapq
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, NamedTuple
+
+from producer import connect
+
+from broker import SERVERS, create_topic
+from delivery import Deliveries
+from fleet import Fleet, Record
+
+START = 1767225600.0  # 2026-01-01T00:00:00Z
+RATE = 2_000_000 / 1800  # readings in a second of event time
+WINDOW, WATERMARK = 60, 180  # seconds
+Window = tuple[int, int]  # start in seconds since the epoch, vehicle
+
+
+class Shape(NamedTuple):
+    """What a topic holds. `disorder` is the share of readings that come up to a minute after their successors."""
+
+    rows: int
+    vehicles: int
+    disorder: float = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.rows // 1_000_000}M-{self.vehicles}-vehicles{'-disorder' if self.disorder else ''}"
+
+
+class Sums:
+    """What plain Python finds in one window of one vehicle. Temperatures are in hundredths, so that sums are exact."""
+
+    __slots__ = ("count", "humidity", "latest", "maximum", "minimum", "total")
+
+    def __init__(self) -> None:
+        self.count = self.total = 0
+        self.minimum, self.maximum = 10**6, -(10**6)
+        self.latest, self.humidity = ("", 0), 0.0
+
+    def add(self, temp: int, humidity: float, latest: tuple[str, int]) -> None:
+        self.count += 1
+        self.total += temp
+        self.minimum, self.maximum = min(self.minimum, temp), max(self.maximum, temp)
+        if latest > self.latest:
+            self.latest, self.humidity = latest, humidity
+
+    def values(self) -> dict[str, Any]:
+        average = (Decimal(self.total) / self.count / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        return {
+            "count": self.count,
+            "avg_temp": float(average),
+            "min_temp": self.minimum / 100,
+            "max_temp": self.maximum / 100,
+            "last_humidity": self.humidity,
+        }
+
+
+def records(shape: Shape, seed: int = 0) -> Iterator[tuple[float, Record]]:
+    """Event time and record, `shape.rows` of them, in the order in which they are sent."""
+    fleet, rng = Fleet(shape.vehicles), random.Random(seed)
+    held: list[tuple[float, int, float, Record]] = []
+    number = 0
+    while number < shape.rows:
+        at = START + number / RATE
+        text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        while held and held[0][0] <= at:
+            yield held[0][2], heapq.heappop(held)[3]
+        for record in fleet.records(text):
+            number += 1
+            if shape.disorder and rng.random() < shape.disorder:
+                heapq.heappush(held, (at + rng.uniform(1, 60), number, at, record))
+            else:
+                yield at, record
+    yield from ((at, record) for _, _, at, record in sorted(held))
+
+
+def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
+    """Make the topic of that shape; its name, and its windows."""
+    topic = create_topic(f"readings-{shape.name}")
+    windows: dict[Window, Sums] = {}
+
+    def booked() -> Iterator[Record]:
+        for at, record in records(shape):
+            reading = json.loads(record[1])
+            window = int(at) // WINDOW * WINDOW, reading["entity"]
+            if window not in windows:
+                windows[window] = Sums()
+            sums = windows[window]
+            sums.add(round(reading["temp"] * 100), reading["humidity"], (reading["time"], reading["seq"]))
+            yield record
+
+    deliveries = Deliveries(connect(SERVERS, topic), topic, max_in_flight=200_000, stopping=lambda: False)
+    deliveries.send(booked())
+    deliveries.close(60)
+    if deliveries.failed:
+        raise RuntimeError(f"{deliveries.failed} readings were not delivered: {deliveries.last_error}")
+    return topic, windows
+
+
+def closed(shape: Shape, windows: dict[Window, Sums]) -> dict[Window, dict[str, Any]]:
+    """The windows that the watermark closes, with their values."""
+    iterations = -(-shape.rows // shape.vehicles)
+    newest = START + (iterations - 1) * shape.vehicles / RATE
+    return {window: sums.values() for window, sums in windows.items() if window[0] + WINDOW <= newest - WATERMARK}

@@ -1,0 +1,20 @@
+"""What the pages say of speed is what the benchmark found."""
+
+import importlib.util
+
+from rooms import ROOT
+
+spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
+assert spec and spec.loader
+tables = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tables)
+
+
+def test_the_pages_show_all_results_that_are_in_the_repository() -> None:
+    results = tables.load()
+    shown = set()
+    for path in tables.PAGES:
+        page = path.read_text()
+        shown |= {name for _, name, _ in tables.MARKED.findall(page)}
+        assert tables.filled(page, results) == page, f"{path.name}: run benchmarks/tables.py"
+    assert shown - {"summary"} == results.keys() & tables.SECTIONS.keys()
