@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ def stack() -> Iterator[Stack]:
     environment = {**os.environ, **ports, **SETTINGS, "STACK_DIR": str(folder)}
     running = Stack(folder, environment, f"127.0.0.1:{PORTS['KAFKA_PORT']}", f"http://127.0.0.1:{PORTS['ROUTER_PORT']}")
     assert running.make("reset").returncode == 0
+    shutil.rmtree(folder / "aside", ignore_errors=True)  # what a test that was interrupted had moved there
     try:
         yield running
     finally:
