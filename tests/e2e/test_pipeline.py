@@ -358,6 +358,7 @@ def test_what_does_not_fit_together_is_named(stack: Stack, removed: str, words: 
         kill_the_job(stack)
     else:
         if removed.endswith("segments"):
+            poll_until("Druid's task", lambda: raw_rows(stack) > 0, seconds=120)
             hand_over(stack)
             poll_until("stored segments", lambda: stored_segments(stack), seconds=120)
         down = stack.make("down")
