@@ -48,8 +48,11 @@ def parse(raw: DataFrame, control_topic: str) -> DataFrame:
     )
     long_way = F.from_json(_without_repeats(F.col("text")), READING, JSON)
     read = split.select("*", F.when(~plain, long_way).alias("reading"))
-    fields = [F.when(plain, _in_its_place(*field)).otherwise(F.col("reading")[field[0]]) for field in _fields()]
-    parsed = read.select("*", *(column.alias(name) for column, (name, _) in zip(fields, _fields(), strict=True)))
+    fields = [
+        F.when(plain, _in_its_place(name, kind)).otherwise(F.col("reading")[name]).alias(name)
+        for name, kind in (field.split() for field in READING.split(", "))
+    ]
+    parsed = read.select("*", *fields)
     timed = parsed.withColumn("instant", F.when(plain | time.rlike(TIME_FORMAT), time.try_cast("timestamp")))
     judged = timed.withColumn("reason", _reason(control_topic))
     # The measure is also a barrier: without it Spark would move the filters behind it before the parsing, and parse
@@ -59,11 +62,6 @@ def parse(raw: DataFrame, control_topic: str) -> DataFrame:
         .withColumnRenamed("instant", "time")
         .observe("books", F.count("reason").alias("rejected"))
     )
-
-
-def _fields() -> list[tuple[str, str]]:
-    """Name and type of the fields of READING."""
-    return [(name, kind) for name, kind in (field.split() for field in READING.split(", "))]
 
 
 def _in_its_place(name: str, kind: str) -> Column:
