@@ -84,6 +84,7 @@ OTHER_SHAPES: Shapes = {
     readings.Shape(2_000_000, 200, disorder=0.05): PEERS,
     readings.Shape(2_000_000, 10_000): PEERS,
     readings.Shape(2_000_000, 100_000): PEERS,
+    readings.Shape(2_000_000, 200, window=10): {name: partial(run, window=10) for name, run in PEERS.items()},
 }
 
 

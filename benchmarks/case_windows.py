@@ -41,7 +41,7 @@ class Wrong(Exception):
     """A result that is not right is no result."""
 
 
-def ours(topic: str, expected: Windows, **overrides: str) -> Drained:
+def ours(topic: str, expected: Windows, window: int = 60) -> Drained:
     """pyspark.py as it is, its checks, its rejects and its exactly-once sink included."""
     names = {name: create_topic(f"{name}-{next(_number)}", 1) for name in ("rejected", "progress", "control")}
     output = create_topic(f"windows-{next(_number)}")
@@ -52,7 +52,7 @@ def ours(topic: str, expected: Windows, **overrides: str) -> Drained:
         **{f"KAFKA_{name.upper()}_TOPIC": created for name, created in names.items()},
         "CHECKPOINT_LOCATION": str(RUN / "checkpoint"),
         "PROGRESS_FILE": str(RUN / "progress.json"),
-        **overrides,
+        "WINDOW_DURATION": f"{window} seconds",
     }
     partition, tokens = (
         TopicPartition(names["progress"], 0),
@@ -77,12 +77,12 @@ def ours(topic: str, expected: Windows, **overrides: str) -> Drained:
         delete_topics(output, *names.values())
 
 
-def original(topic: str, expected: Windows) -> Drained:
+def original(topic: str, expected: Windows, window: int = 60) -> Drained:
     output = create_topic(f"windows-{next(_number)}")
     consumer = KafkaConsumer(bootstrap_servers=SERVERS)
     partitions = [TopicPartition(output, number) for number in range(2)]
     script = str(ROOT / "benchmarks/original_windows.py")
-    command = [sys.executable, script, SERVERS, topic, output, str(RUN / "checkpoint")]
+    command = [sys.executable, script, SERVERS, topic, output, str(RUN / "checkpoint"), f"{window} seconds"]
     try:
         drained = drain(command, {}, lambda: sum(consumer.end_offsets(partitions).values()), len(expected))
         check(output, expected, alike)

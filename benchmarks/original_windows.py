@@ -5,7 +5,7 @@ import sys
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-servers, topic, output, checkpoint = sys.argv[1:]
+servers, topic, output, checkpoint, window = sys.argv[1:]
 
 spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
 spark.sparkContext.setLogLevel("ERROR")
@@ -24,7 +24,7 @@ windows = (
     records.select(reading.alias("reading"))
     .select("reading.*")
     .withWatermark("time", "3 minutes")
-    .groupBy(F.window("time", "1 minute"), "entity")
+    .groupBy(F.window("time", window), "entity")
     .agg(
         F.count("*").alias("count"),
         F.round(F.avg("temp"), 2).alias("avg_temp"),
@@ -52,5 +52,5 @@ query = (
     .option("checkpointLocation", checkpoint)
     .start()
 )
-print("windows of 1 minute", flush=True)
+print(f"windows of {window}", flush=True)
 query.awaitTermination()

@@ -16,7 +16,7 @@ from fleet import Fleet, Record
 
 START = 1767225600.0  # 2026-01-01T00:00:00Z
 RATE = 2_000_000 / 1800  # readings in a second of event time
-WINDOW, WATERMARK = 60, 180  # seconds
+WATERMARK = 180  # seconds
 Window = tuple[int, int]  # start in seconds since the epoch, vehicle
 
 
@@ -26,10 +26,13 @@ class Shape(NamedTuple):
     rows: int
     vehicles: int
     disorder: float = 0
+    window: int = 60  # seconds that its windows are to last
 
     @property
     def name(self) -> str:
-        return f"{self.rows // 1_000_000}M-{self.vehicles}-vehicles{'-disorder' if self.disorder else ''}"
+        disorder = "-disorder" if self.disorder else ""
+        window = f"-{self.window}-s-windows" if self.window != 60 else ""
+        return f"{self.rows // 1_000_000}M-{self.vehicles}-vehicles{disorder}{window}"
 
 
 class Sums:
@@ -87,7 +90,7 @@ def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
     def booked() -> Iterator[Record]:
         for at, record in records(shape):
             reading = json.loads(record[1])
-            window = int(at) // WINDOW * WINDOW, reading["entity"]
+            window = int(at) // shape.window * shape.window, reading["entity"]
             if window not in windows:
                 windows[window] = Sums()
             sums = windows[window]
@@ -106,4 +109,4 @@ def closed(shape: Shape, windows: dict[Window, Sums]) -> dict[Window, dict[str, 
     """The windows that the watermark closes, with their values."""
     iterations = -(-shape.rows // shape.vehicles)
     newest = START + (iterations - 1) * shape.vehicles / RATE
-    return {window: sums.values() for window, sums in windows.items() if window[0] + WINDOW <= newest - WATERMARK}
+    return {window: sums.values() for window, sums in windows.items() if window[0] + shape.window <= newest - WATERMARK}

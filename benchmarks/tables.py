@@ -91,30 +91,89 @@ def freshness(result: Row) -> str:
     )
 
 
+def sustained(result: Row) -> str:
+    """A line for each rate that was tried: whether it holds, how far behind the parts are, and what they use."""
+    rows = result["rows"]
+    busiest = sorted(rows[-1]["cores"], key=lambda part: -rows[-1]["cores"][part])[:5]
+    lines = [
+        [
+            f"{row['wanted records/s']:,}",
+            f"{row['records/s']:,}",
+            "; ".join(row["why not"]) or "holds",
+            *(f"{row['highest lag, records'][name]:,}" for name in ("windows job", "Druid")),
+            *(f"{row['cores'][part]:.2f}" for part in busiest),
+            f"{row['cores, all together']:.2f}",
+        ]
+        for row in rows
+    ]
+    headings = ["wanted records/s", "records/s", "", "windows job's lag", "Druid's lag", *busiest, "cores, all"]
+    return table(headings, lines) + under(result)
+
+
+def growth(result: Row) -> str:
+    """How long starts, recoveries and queries take."""
+    rows = result["rows"]
+    starts = [row for row in rows if row["measured"] == "start"]
+    parts = list(dict.fromkeys(row["part"] for row in rows if row["measured"] == "recovery"))
+    marks = list(dict.fromkeys(row["what"] for row in rows if row["measured"] == "recovery"))
+    recovered = {(row["part"], row["what"]): row for row in rows if row["measured"] == "recovery"}
+    asked = [row for row in rows if row["measured"] == "query"]
+
+    def seconds(row: Row) -> str:
+        return f"{row['seconds']:.1f} ({row['lowest']:.1f} to {row['highest']:.1f})"
+
+    return "\n".join(
+        [
+            table(["start", "seconds"], [[row["what"], seconds(row)] for row in starts]),
+            table(
+                ["killed", *(f"seconds {mark}" for mark in marks)],
+                [[part, *(seconds(recovered[part, mark]) for mark in marks)] for part in parts],
+            ),
+            table(
+                [f"query over {asked[0]['readings']:,} readings", "p50 ms", "p95 ms"],
+                [[f"{row['query']}, {row['segments']}", figure(row["p50 ms"]), figure(row["p95 ms"])] for row in asked],
+            ),
+        ]
+    ) + under(result)
+
+
 def summary(results: dict[str, Any]) -> str:
-    """A line for what is ours in each case, against the original's."""
+    """What is ours in each case against the original's, then what the whole stack does."""
+    return compared_with_the_original(results) + "\n" + whole_stack(results) + under(results["windows"])
+
+
+def compared_with_the_original(results: dict[str, Any]) -> str:
     lines = []
     for name, what, baseline in (
         ("producer", "readings made and sent, one process", "the original's way"),
-        ("windows", "readings into windows", "the original's query"),
-        ("backlog", "readings into windows", "the original's query"),
+        ("windows", "2 million readings into windows, cold start", "the original's query"),
+        ("backlog", "10 million readings into windows", "the original's query"),
     ):
-        if name not in results:
-            continue
-        for topic in dict.fromkeys(row.get("topic") for row in results[name]["rows"]):
-            rows = {row["contender"]: row for row in results[name]["rows"] if row.get("topic") == topic}
-            ours, base = rows["ours"], rows[baseline]
-            lines.append(
-                [
-                    f"{what}{f', {topic}' if topic else ''}",
-                    figure(ours["records/s"]),
-                    figure(ours["CPU s/M"]),
-                    f"x {ours['records/s'] / base['records/s']:.1f}",
-                    f"1/{base['CPU s/M'] / ours['CPU s/M']:.1f}",
-                ]
-            )
-    headings = ["", "records/s", "CPU s per million", "the original's rate", "its CPU per record"]
-    return table(headings, lines) + under(results["windows"])
+        rows = {row["contender"]: row for row in results[name]["rows"]}
+        ours, base = rows["ours"], rows[baseline]
+        lines.append(
+            [
+                what,
+                figure(ours["records/s"]),
+                figure(ours["CPU s/M"]),
+                f"x {ours['records/s'] / base['records/s']:.1f}",
+                f"1/{base['CPU s/M'] / ours['CPU s/M']:.1f}",
+            ]
+        )
+    return table(["", "records/s", "CPU s per million", "the original's rate", "its CPU per record"], lines)
+
+
+def whole_stack(results: dict[str, Any]) -> str:
+    lines = []
+    for row in results["freshness"]["rows"]:
+        if row["measured"] == "raw":
+            times = f"{row['p50 ms'] / 1000:.2f} s, p99 {row['p99 ms'] / 1000:.2f} s"
+            lines.append([f"from a reading's time until a query has it, {row['load']}", times])
+        elif row["measured"] == "use" and row["part"] == "all together":
+            lines.append(["all parts at the default load", f"{row['cores']:.2f} cores, {row['MiB']:,} MiB"])
+    holding = [row for row in results["sustained"]["rows"] if not row["why not"]]
+    lines.append(["highest rate tried that holds for five minutes", f"{holding[-1]['records/s']:,} records/s"])
+    return table(["the whole stack on one machine", ""], lines)
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -123,6 +182,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "backlog": lambda results: windows(results["backlog"]),
     "shapes": lambda results: windows(results["shapes"]),
     "freshness": lambda results: freshness(results["freshness"]),
+    "sustained": lambda results: sustained(results["sustained"]),
+    "growth": lambda results: growth(results["growth"]),
     "summary": summary,
 }
 
