@@ -5,7 +5,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xmlrpc.client import Fault
 
@@ -345,13 +348,20 @@ def test_a_job_without_readings_has_caught_up(job: dict[str, Any], monkeypatch: 
     assert health.job_has_caught_up()
 
 
+def clock(
+    monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None], monotonic: Callable[[], float] = time.monotonic
+) -> None:
+    """The time for stack.py only: threads of Py4J, from other tests, sleep as well."""
+    monkeypatch.setattr(stack, "time", SimpleNamespace(sleep=sleep, monotonic=monotonic))
+
+
 def test_late_and_malformed_records_are_no_reason_to_wait(monkeypatch: pytest.MonkeyPatch, job: dict[str, Any]) -> None:
     rows = {"sensor-data-raw": 93, "sensor-data-rejected": 7, "sensor-data-aggregated": 40}
     monkeypatch.setattr(health, "rows", rows.get)
     monkeypatch.setattr(health, "job_has_caught_up", lambda: True)
     # One more, by the readings in Druid, has late readings only and so was never emitted.
     monkeypatch.setattr(health, "windows_emitted", lambda: 40)
-    monkeypatch.setattr(stack.time, "sleep", lambda _: pytest.fail("it waits"))
+    clock(monkeypatch, lambda _: pytest.fail("it waits"))
     assert stack.wait_until_queryable(0)
 
 
@@ -371,7 +381,7 @@ def test_what_is_not_yet_in_druid_is_waited_for(
         waited.append(seconds)
         rows[missing] += 1
 
-    monkeypatch.setattr(stack.time, "sleep", arrive)
+    clock(monkeypatch, arrive)
     assert stack.wait_until_queryable(0)
     assert len(waited) == 1
 
@@ -380,8 +390,7 @@ def test_what_does_not_change_any_more_is_as_far_as_it_goes(
     monkeypatch: pytest.MonkeyPatch, job: dict[str, Any]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(stack.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(stack.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    clock(monkeypatch, lambda seconds: now.__setitem__(0, now[0] + seconds), lambda: now[0])
     monkeypatch.setattr(health, "rows", lambda _: 1)
     monkeypatch.setattr(health, "job_has_caught_up", lambda: True)
     assert stack.wait_until_queryable(0)
