@@ -36,12 +36,13 @@ def compared(rows: list[Row], baseline: str) -> str:
     """A line for each contender: rate, CPU, memory, and how many times the baseline's rate and CPU that is."""
     base = next(row for row in rows if row["contender"] == baseline)
     return table(
-        ["", "records/s", "CPU s per million", "MiB", "rate", "CPU per record"],
+        ["", "records/s", "CPU s per million", "lowest to highest", "MiB", "rate", "CPU per record"],
         [
             [
                 row["contender"],
                 figure(row["records/s"]),
                 figure(row["CPU s/M"]),
+                " to ".join(map(figure, row["CPU s/M, lowest and highest"])),
                 figure(row["memory MiB"]),
                 f"x {row['records/s'] / base['records/s']:.2f}",
                 f"x {row['CPU s/M'] / base['CPU s/M']:.3f}",
