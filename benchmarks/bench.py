@@ -6,6 +6,7 @@ results/<case>.json, with the machine and the versions; tables.py makes the tabl
 from there, and the picture.
 """
 
+import fcntl
 import json
 import os
 import platform
@@ -153,6 +154,13 @@ def main() -> None:
         sys.exit(f"CASE is {wanted!r}: it must be one of {', '.join(CASES)}.")
     FOLDER.mkdir(parents=True, exist_ok=True)
     RESULTS.mkdir(exist_ok=True)
+    lock = (FOLDER / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
+    except BlockingIOError:
+        sys.exit(
+            "Another `make bench` is running in this folder: wait for its end, two would spoil each other's figures."
+        )
     for name in [wanted] if wanted else CASES:
         start = time.monotonic()
         rows = CASES[name]()

@@ -15,11 +15,11 @@ from live_figures import Row, percentiles, readme_queries
 from live_stack import Druid, LiveStack, Wrong, live_stack, now, pause, say
 from services import router_url
 
-STARTS = 3
+STARTS = 2
 LOADED = 60  # seconds under the default load before a stack is stopped, or a part killed
 
 PARTS = ["kafka0", "pyspark", "zookeeper", "coordinator", "broker", "historical", "indexer", "router"]
-KILLS = 3  # of each part
+KILLS = 2  # of each part
 BETWEEN = 20  # seconds from a recovery to the next kill
 RECOVERY_LIMIT = 300  # seconds
 LOOK = 0.1  # seconds from one look to the next
