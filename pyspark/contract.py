@@ -14,7 +14,7 @@ PLAIN_FIELDS = {
     "time": r'\{"time":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"',
     "entity": r'"entity":[1-9][0-9]{0,8}+',
     "temp": r'"temp":-?[1-9]?[0-9][.][0-9]{1,9}+',
-    "humidity": r'"humidity":[1-9]?[0-9][.][0-9]{1,9}+',
+    "humidity": r'"humidity":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+',
     "seq": r'"seq":[1-9][0-9]{0,17}+',
     "vin": r'"vin":"[0-9A-Z]*+"\}',
 }
@@ -47,8 +47,8 @@ def parse(raw: DataFrame, control_topic: str) -> DataFrame:
     seen = raw.select("*", F.coalesce(string.rlike(PLAIN), F.lit(False)).alias("plain"))
     split = seen.select("*", F.when(plain, F.split(string, ",")).alias("parts"))
     placed = split.select("*", *(F.when(plain, _in_its_place(*field)).alias(f"plain_{field[0]}") for field in fields))
-    long_way = placed.select("*", F.when(F.col("plain_time").isNull(), _text(value)).alias("text"))
-    read = long_way.select(
+    texts = placed.select("*", F.when(F.col("plain_time").isNull(), _text(value)).alias("text"))
+    read = texts.select(
         "*",
         F.when(text.isNotNull(), F.from_json(_without_repeats(text), READING, JSON)).alias("reading"),
         F.when(text.isNotNull(), _alone(text)).alias("alone"),
@@ -132,9 +132,11 @@ def _without_repeats(text: Column) -> Column:
 
 
 def readings(parsed: DataFrame) -> DataFrame:
-    """The records of parse() that are readings, and the fields that aggregations may use. Counts the others."""
-    # The measure is also a barrier: without it Spark would move the filter behind it before the parsing, and parse
-    # each record once per condition. Only what is needed goes through it: nothing behind it prunes columns before it.
+    """The records of parse() that are readings, and the fields that aggregations may use.
+
+    The others are counted by the measure `books`.
+    """
+    # Only these go through the measure: Spark prunes no column across it.
     fields = parsed.select("time", "entity", "temp", "humidity", "seq", "reason")
     counted = fields.observe("books", F.count("reason").alias("rejected"))
     return counted.where(F.col("reason").isNull()).drop("reason")

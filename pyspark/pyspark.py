@@ -19,6 +19,7 @@ import signal  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
+from decimal import Decimal  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -73,16 +74,12 @@ def aggregations() -> list[Column]:
 
 
 def recency() -> Column:
-    """A number that orders the readings of a window by time (ms), and by seq where times are the same; no seq is 0.
+    """A number that orders readings by time, and by seq where times are the same; one without seq is the oldest then.
 
-    Of seq it has room for 2^63 divided by the window's milliseconds, more than 10^14 with a minute; what is beyond, or
-    below 0, counts as the highest, or 0. Any number as such would be dearer: Spark aggregates a struct by sort instead
-    of by hash, and compares a decimal of that length by objects made for each reading.
+    A struct of both would say the same, but Spark aggregates by hash only what is of a fixed size, all else by sort.
     """
-    window = duration_seconds("window_duration", setting("window_duration")) * 1000
-    room = 2**63 // window
-    seq = F.greatest(F.coalesce("seq", F.lit(0)), F.lit(0))
-    return F.unix_millis("time") % window * room + F.least(seq, F.lit(room - 1))
+    seq = F.coalesce(F.col("seq").cast("decimal(20)"), F.lit(Decimal(-(2**63) - 1)))
+    return F.unix_micros("time").cast("decimal(17)") * F.lit(Decimal(10**20)) + seq
 
 
 def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
