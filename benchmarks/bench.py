@@ -31,6 +31,7 @@ import case_windows_others
 import readings
 import tables
 from broker import FOLDER, ROOT, broker
+from measure import Wrong
 
 RESULTS = ROOT / "benchmarks/results"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -161,9 +162,15 @@ def main() -> None:
         sys.exit(
             "Another `make bench` is running in this folder: wait for its end, two would spoil each other's figures."
         )
+    failed = []
     for name in [wanted] if wanted else CASES:
         start = time.monotonic()
-        rows = CASES[name]()
+        try:
+            rows = CASES[name]()
+        except Wrong as error:
+            print(f"{name}: no result: {error}", flush=True)
+            failed.append(name)
+            continue
         result = {
             "case": name,
             "date": datetime.now(UTC).date().isoformat(),
@@ -177,6 +184,8 @@ def main() -> None:
         print(f"{name}: written to {RESULTS.relative_to(ROOT) / name}.json", flush=True)
         if name in tables.SECTIONS:
             print(f"\n{tables.SECTIONS[name]({name: result})}", flush=True)
+    if failed:
+        sys.exit(f"No result of {', '.join(failed)}: see above why.")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import requests
 from broker import ROOT
 from health import AGGREGATED, RAW, raw_offsets
 from live_figures import Row, percentiles, readme_queries
-from live_stack import Druid, LiveStack, Wrong, live_stack, now, pause, say
+from live_stack import Druid, LiveStack, live_stack, now, pause, say
+from measure import Wrong
 from services import router_url
 
 STARTS = 2

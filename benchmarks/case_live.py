@@ -18,7 +18,8 @@ from live_figures import (
     window_latencies,
     window_starts,
 )
-from live_stack import Druid, LiveStack, Wrong, cores, live_stack, now, pause, say
+from live_stack import Druid, LiveStack, cores, live_stack, now, pause, say
+from measure import Wrong
 
 
 class Load(NamedTuple):
@@ -74,6 +75,7 @@ def freshness_at(load: Load) -> list[Row]:
         )
         if load.rate:
             stack.reach(load.rate, load.vehicles)
+        pause(load.window + WATERMARK + 5, "until the first window is closed")
         say("warm-up, with polls")
         poll(load, WARM_UP)
         rows = [] if load.rate else idle(stack, load)

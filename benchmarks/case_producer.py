@@ -13,6 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from broker import ROOT, SERVERS, create_topic, delete_topics
 from install import install_jars
+from measure import Wrong
 from services import java
 from settings import JARS, image_version
 
@@ -30,10 +31,6 @@ class Sent(NamedTuple):
     seconds: float
     cpu: float
     peak: float  # MiB
-
-
-class Wrong(Exception):
-    """What a producer says and what is in the topic differ."""
 
 
 def run(command: list[str], **environment: str) -> tuple[str, float, float]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 
 from broker import FOLDER, ROOT, SERVERS, create_topic, delete_topics
-from measure import usage
+from measure import Wrong, usage
 from readings import Window
 
 LIMIT = 1800  # seconds that a run may take
@@ -35,10 +35,6 @@ class Drained(NamedTuple):
 
 Values = dict[str, Any]
 Windows = dict[Window, Values]
-
-
-class Wrong(Exception):
-    """A result that is not right is no result."""
 
 
 def ours(topic: str, expected: Windows, window: int = 60) -> Drained:

@@ -16,7 +16,7 @@ from supervisor.xmlrpc import SupervisorTransport
 from broker import FOLDER, ROOT
 from health import job_lag, raw_offsets
 from live_figures import Row, next_interval
-from measure import usage
+from measure import Wrong, usage
 from services import OVERRIDES, router_url
 from settings import env_file
 from stack import rss
@@ -30,10 +30,6 @@ CALIBRATION = 15  # seconds of the generator's rate
 # Nothing approximate, and nothing that an earlier query has left.
 EXACT = {"useApproximateCountDistinct": False, "useApproximateTopN": False, "useCache": False, "populateCache": False}
 FOREVER = "36000"  # seconds that the generator would run
-
-
-class Wrong(Exception):
-    """What was measured is no result; the text says why."""
 
 
 def say(text: str) -> None:

@@ -1,9 +1,13 @@
-"""What a process and those it started have used."""
+"""What a process and those it started have used, and what is no result."""
 
 from contextlib import suppress
 from typing import NamedTuple
 
 import psutil
+
+
+class Wrong(Exception):
+    """A result that is not right is no result."""
 
 
 class Usage(NamedTuple):

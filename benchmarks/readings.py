@@ -13,6 +13,7 @@ from producer import connect
 from broker import SERVERS, create_topic
 from delivery import Deliveries
 from fleet import Fleet, Record
+from measure import Wrong
 
 START = 1767225600.0  # 2026-01-01T00:00:00Z
 RATE = 2_000_000 / 1800  # readings in a second of event time
@@ -101,7 +102,7 @@ def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
     deliveries.send(booked())
     deliveries.close(60)
     if deliveries.failed:
-        raise RuntimeError(f"{deliveries.failed} readings were not delivered: {deliveries.last_error}")
+        raise Wrong(f"{deliveries.failed} readings were not delivered: {deliveries.last_error}")
     return topic, windows
 
 
