@@ -37,8 +37,8 @@ Values = dict[str, Any]
 Windows = dict[Window, Values]
 
 
-def ours(topic: str, expected: Windows, window: int = 60) -> Drained:
-    """pyspark.py as it is, its checks, its rejects and its exactly-once sink included."""
+def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Drained:
+    """pyspark.py as it is, its checks, its rejects and its exactly-once sink included; `heap` if not its default."""
     names = {name: create_topic(f"{name}-{next(_number)}", 1) for name in ("rejected", "progress", "control")}
     output = create_topic(f"windows-{next(_number)}")
     environment = {
@@ -50,6 +50,8 @@ def ours(topic: str, expected: Windows, window: int = 60) -> Drained:
         "PROGRESS_FILE": str(RUN / "progress.json"),
         "WINDOW_DURATION": f"{window} seconds",
     }
+    if heap:
+        environment["SPARK_DRIVER_MEMORY"] = heap
     partition, tokens = (
         TopicPartition(names["progress"], 0),
         KafkaConsumer(bootstrap_servers=SERVERS, isolation_level="read_committed", auto_offset_reset="earliest"),

@@ -16,24 +16,28 @@ from fleet import Fleet, Record
 from measure import Wrong
 
 START = 1767225600.0  # 2026-01-01T00:00:00Z
-RATE = 2_000_000 / 1800  # readings in a second of event time
+RATE = 2_000_000 / 1800  # readings in a second of event time, whatever the number of vehicles
 WATERMARK = 180  # seconds
 Window = tuple[int, int]  # start in seconds since the epoch, vehicle
 
 
 class Shape(NamedTuple):
-    """What a topic holds. `disorder` is the share of readings that come up to a minute after their successors."""
+    """What a topic holds. `disorder` is the share of readings that come up to a minute after their successors, `rate`
+    how many there are in a second of event time.
+    """
 
     rows: int
     vehicles: int
     disorder: float = 0
     window: int = 60  # seconds that its windows are to last
+    rate: float = RATE
 
     @property
     def name(self) -> str:
         disorder = "-disorder" if self.disorder else ""
         window = f"-{self.window}-s-windows" if self.window != 60 else ""
-        return f"{self.rows // 1_000_000}M-{self.vehicles}-vehicles{disorder}{window}"
+        every = f"-every-{self.vehicles / self.rate:g}-s" if self.rate != RATE else ""
+        return f"{self.rows // 1_000_000}M-{self.vehicles}-vehicles{disorder}{window}{every}"
 
 
 class Sums:
@@ -70,7 +74,7 @@ def records(shape: Shape, seed: int = 0) -> Iterator[tuple[float, Record]]:
     held: list[tuple[float, int, float, Record]] = []
     number = 0
     while number < shape.rows:
-        at = START + number / RATE
+        at = START + number / shape.rate
         text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         while held and held[0][0] <= at:
             yield held[0][2], heapq.heappop(held)[3]
@@ -109,5 +113,5 @@ def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
 def closed(shape: Shape, windows: dict[Window, Sums]) -> dict[Window, dict[str, Any]]:
     """The windows that the watermark closes, with their values."""
     iterations = -(-shape.rows // shape.vehicles)
-    newest = START + (iterations - 1) * shape.vehicles / RATE
+    newest = START + (iterations - 1) * shape.vehicles / shape.rate
     return {window: sums.values() for window, sums in windows.items() if window[0] + shape.window <= newest - WATERMARK}
