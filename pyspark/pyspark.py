@@ -16,21 +16,24 @@ sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_
 import json  # noqa: E402
 import re  # noqa: E402
 import signal  # noqa: E402
+import subprocess  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from decimal import Decimal  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from kafka.errors import KafkaError  # noqa: E402
-from py4j.protocol import Py4JError  # noqa: E402
+from py4j.protocol import Py4JError, Py4JNetworkError  # noqa: E402
 from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import Column, DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 from pyspark.sql.streaming.query import StreamingQuery  # noqa: E402
 
 from kafka import KafkaProducer, TopicPartition  # noqa: E402
+from pyspark import SparkContext  # noqa: E402
 
 import checkpoint as spark_checkpoint  # noqa: E402
 import silence  # noqa: E402
@@ -48,7 +51,7 @@ kafka_control_topic = "sensor-data-control"  # one marker per silence, which clo
 # Spark configuration
 spark_master = "local[2]"
 spark_driver_memory = "768m"
-trigger_interval = "1 second"  # how often Spark looks for new readings
+trigger_interval = "500 milliseconds"  # how often Spark looks for new readings
 max_offsets_per_trigger = 1_000_000  # readings in one batch at most; bounds its memory when there is much to catch up
 shuffle_partitions = 2  # fixed by the checkpoint once there is one
 checkpoint_location = "/var/lib/sensor-data/checkpoint"
@@ -113,7 +116,12 @@ WAIT_FOR_KAFKA = 120  # seconds to wait for the broker at the start
 QUERY = "sensor-data"
 RECORDS_AT_A_TIME = 20_000  # of rejected ones, in memory
 EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
-_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+# As good on a local disk as Spark's default one, which starts a process (readlink) 32 times a batch.
+CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+# With too little memory it ends, and soon: not after minutes in which it does little but collect garbage.
+JAVA_OPTIONS = "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:GCTimeLimit=90 -XX:GCHeapFreeLimit=5"
+OUT_OF_MEMORY = 3  # what -XX:+ExitOnOutOfMemoryError ends Spark's process with
+_UNITS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _stopped = False
 failures: list[Exception] = []  # of the sink, in Spark's thread
 
@@ -124,14 +132,19 @@ class BadSetting(Exception):
 
 def duration_seconds(name: str, duration: str) -> int:
     """The seconds of a duration such as "1 minute" or "90 seconds"; raises BadSetting naming `name`."""
-    match = re.fullmatch(r"\s*(\d+)\s+(second|minute|hour|day)s?\s*", duration)
-    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
-    if not 0 < seconds <= 366 * 86400:
+    return _duration(name, duration, [unit for unit in _UNITS if unit != "millisecond"]) // 1000
+
+
+def _duration(name: str, duration: str, units: list[str]) -> int:
+    """Its milliseconds."""
+    match = re.fullmatch(rf"\s*(\d+)\s+({'|'.join(units)})s?\s*", duration)
+    millis = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < millis <= 366 * _UNITS["day"]:
         raise BadSetting(
             f"{name.upper()} (or {name}) is {duration!r}: it must be a whole number above 0 and a unit"
-            ' (second, minute, hour or day), as in "90 seconds" or "1 minute".'
+            f' ({", ".join(units[:-1])} or {units[-1]}), as in "90 seconds" or "1 minute".'
         )
-    return seconds
+    return millis
 
 
 def whole_number(name: str, value: str | int) -> int:
@@ -154,13 +167,14 @@ def spark_session() -> SparkSession:
         .config("spark.driver.memory", setting("spark_driver_memory"))
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", f"-XX:+UseParallelGC -Dlog4j2.configurationFile={log4j}")
+        .config("spark.driver.extraJavaOptions", f"{JAVA_OPTIONS} -Dlog4j2.configurationFile={log4j}")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.chunkBase64String.enabled", "false")  # no line breaks in base64
         .config("spark.sql.legacy.codingErrorAction", "true")  # what can't be decoded is no error but U+FFFD
         .config("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, see _without_repeats()
+        .config("spark.sql.streaming.checkpointFileManagerClass", CHECKPOINT_FILES)
         .config("spark.sql.shuffle.partitions", whole_number("shuffle_partitions", setting("shuffle_partitions")))
         .getOrCreate()
     )
@@ -313,7 +327,7 @@ def run() -> None:
     """Run the query until a signal comes. Raises what stops it."""
     window_seconds = duration_seconds("window_duration", setting("window_duration"))
     watermark_seconds = duration_seconds("watermark_duration", setting("watermark_duration"))
-    duration_seconds("trigger_interval", setting("trigger_interval"))
+    _duration("trigger_interval", setting("trigger_interval"), list(_UNITS))
     folder = Path(setting("checkpoint_location"))
     folder.mkdir(parents=True, exist_ok=True)
     spark = spark_session()
@@ -364,6 +378,15 @@ def check_settings(folder: Path) -> None:
         )
 
 
+def exit_code_of_spark(error: Exception) -> int | None:
+    """What Spark's process ended with, which Python finds by a connection that is gone; None where that's not so."""
+    process = getattr(SparkContext._gateway, "proc", None)  # none where spark-submit started this script
+    if process and any(isinstance(each, (ConnectionError, Py4JNetworkError)) for each in (error, *failures)):
+        with suppress(subprocess.TimeoutExpired):
+            return int(process.wait(timeout=10))
+    return None
+
+
 def first_line(error: Exception) -> str:
     """What an error says, without Java's stack trace; of an error in Java the innermost cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -380,12 +403,23 @@ def main() -> None:
     except KafkaError as error:
         servers = setting("kafka_bootstrap_servers")
         sys.exit(f"The windows job can't work with Kafka at {servers}: {error}. Check that Kafka runs there.")
-    except OSError as error:
-        sys.exit(f"The windows job can't write its state: {error}. Check the folder and the space on its disk.")
-    except (PySparkException, Py4JError) as error:
+    except (ConnectionError, PySparkException, Py4JError) as error:
+        code = exit_code_of_spark(error)
+        if code == OUT_OF_MEMORY or (code is None and "java.lang.OutOfMemoryError" in f"{error}{failures}"):
+            heap = setting("spark_driver_memory")
+            sys.exit(
+                f"The windows job ran out of memory: {heap} are too little for the windows that are open. Set"
+                " SPARK_DRIVER_MEMORY (or spark_driver_memory) higher; the next start goes on from here."
+            )
+        if code is not None:
+            sys.exit(
+                f"The windows job ended because Spark's process did, with {code}; the next start goes on from here."
+            )
         if failures:
             sys.exit(f"The windows job could not write a batch ({type(failures[0]).__name__}: {failures[0]}).")
         sys.exit(f"The windows job ended: {first_line(error)}")
+    except OSError as error:
+        sys.exit(f"The windows job can't write its state: {error}. Check the folder and the space on its disk.")
     except KeyboardInterrupt:
         sys.exit(130)
 

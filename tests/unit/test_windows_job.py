@@ -1,8 +1,10 @@
 """pyspark.py: its settings, and that it starts from everywhere. What it computes is in tests/integration."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rooms import ROOT, assert_one_sentence, run_script, windows_job
@@ -50,6 +52,22 @@ def test_it_starts_from_any_folder_and_says_what_is_wrong(launcher: str, folder:
     assert "Traceback" not in said
     if launcher == "python":
         assert_one_sentence(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(3, "set SPARK_DRIVER_MEMORY .* higher"), (-9, "Spark's process did, with -9")]
+)
+def test_the_end_of_sparks_process_is_named(code: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = f"import os; os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
+    process = subprocess.Popen([sys.executable, "-c", ending])
+
+    def lost() -> None:
+        raise ConnectionRefusedError("Connection refused")
+
+    monkeypatch.setattr(job, "run", lost)
+    monkeypatch.setattr(job.SparkContext, "_gateway", SimpleNamespace(proc=process))
+    with pytest.raises(SystemExit, match=f"(?i){words}"):
+        job.main()
 
 
 def test_the_innermost_java_cause_is_what_is_said() -> None:
