@@ -131,14 +131,22 @@ def lags(samples: Iterable[Sample], seconds: float) -> dict[str, list[list[int]]
     }
 
 
+def behind(wanted: float, samples: Sequence[Sample]) -> list[str]:
+    """The parts that were at any time too far behind for a rate of `wanted` (records/s), one text each."""
+    highest = {"windows job": [sample.job_lag for sample in samples], "Druid": [sample.druid_lag for sample in samples]}
+    return [
+        f"{name}: {max(lag):,} records behind" for name, lag in highest.items() if lag and max(lag) > BOUND * wanted
+    ]
+
+
 def why_not(wanted: float, rate: float, samples: Sequence[Sample], seconds: float) -> list[str]:
     """Why a rate (records/s) is not sustained, one text a reason; none when it is."""
     reasons = [f"the generator reached {rate:,.0f} records/s"] if rate < REACHED * wanted else []
+    if too_far := behind(wanted, samples):
+        return reasons + too_far
     for name, (second, last) in lags(samples, seconds).items():
         if not second or not last:
             reasons.append(f"{name}: nothing was heard of it")
-        elif max(last) > BOUND * rate:
-            reasons.append(f"{name}: {max(last):,} records behind")
         elif median(last) > GROWTH * median(second) + TOLERANCE * rate:
             reasons.append(f"{name}: its lag grew from {median(second):,.0f} to {median(last):,.0f} records")
     return reasons

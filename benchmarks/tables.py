@@ -52,18 +52,21 @@ def compared(rows: list[Row], baseline: str) -> str:
     )
 
 
-def under(result: Row) -> str:
+def in_turns(result: Row) -> str:
+    return under(f"Medians of {result['rounds']} rounds in turns, ", result)
+
+
+def under(how: str, result: Row) -> str:
     """Where and with what it was measured."""
     machine, versions = result["machine"], result["versions"]
     with_ = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
-        f"\nMedians of {result['rounds']} rounds in turns, {result['date']}; {machine['cores']} cores"
-        f" ({machine['cpu']}), {machine['memory GiB']} GiB; {with_}.\n"
+        f"\n{how}{result['date']}; {machine['cores']} cores ({machine['cpu']}), {machine['memory GiB']} GiB; {with_}.\n"
     )
 
 
 def producer(result: Row) -> str:
-    return compared(result["rows"], "the original's way") + under(result)
+    return compared(result["rows"], "the original's way") + in_turns(result)
 
 
 def windows(result: Row) -> str:
@@ -72,7 +75,7 @@ def windows(result: Row) -> str:
         f"{topic}\n\n" + compared([row for row in result["rows"] if row["topic"] == topic], "the original's query")
         for topic in topics
     ]
-    return "\n".join(tables) + under(result)
+    return "\n".join(tables) + in_turns(result)
 
 
 def freshness(result: Row) -> str:
@@ -88,7 +91,7 @@ def freshness(result: Row) -> str:
     return (
         table(["", "records/s", *percentiles], lines)
         + f"\nAt the default load, while nobody asks Druid anything, the parts use\n\n{use}"
-        + under(result)
+        + under("", result)
     )
 
 
@@ -108,7 +111,7 @@ def sustained(result: Row) -> str:
         for row in rows
     ]
     headings = ["wanted records/s", "records/s", "", "windows job's lag", "Druid's lag", *busiest, "cores, all"]
-    return table(headings, lines) + under(result)
+    return table(headings, lines) + under("", result)
 
 
 def growth(result: Row) -> str:
@@ -135,12 +138,12 @@ def growth(result: Row) -> str:
                 [[f"{row['query']}, {row['segments']}", figure(row["p50 ms"]), figure(row["p95 ms"])] for row in asked],
             ),
         ]
-    ) + under(result)
+    ) + under("", result)
 
 
 def summary(results: dict[str, Any]) -> str:
     """What is ours in each case against the original's, then what the whole stack does."""
-    return compared_with_the_original(results) + "\n" + whole_stack(results) + under(results["windows"])
+    return compared_with_the_original(results) + "\n" + whole_stack(results) + under("", results["windows"])
 
 
 def compared_with_the_original(results: dict[str, Any]) -> str:

@@ -95,12 +95,13 @@ def test_a_rate_is_sustained_while_the_lags_are_bounded_and_do_not_grow() -> Non
 
 
 def test_why_a_rate_is_not_sustained_is_said() -> None:
-    growing = samples([0, 0, 1000, 1000, 0, 0, 0, 0, 12_000, 14_000], [0, 0, 0, 0, 0, 0, 0, 0, 0, 51_000])
+    growing = samples([0, 0, 1000, 1000, 0, 0, 0, 0, 12_000, 14_000], [0] * 10)
     assert live_figures.why_not(5000, 4800, growing, 300) == [
         "the generator reached 4,800 records/s",
         "windows job: its lag grew from 1,000 to 13,000 records",
-        "Druid: 51,000 records behind",
     ]
+    far = samples([0] * 4, [0, 0, 0, 51_000])
+    assert live_figures.why_not(5000, 5000, far, 300) == ["Druid: 51,000 records behind"]
     assert live_figures.why_not(5000, 5000, growing[:5], 300) == [
         "windows job: nothing was heard of it",
         "Druid: nothing was heard of it",
