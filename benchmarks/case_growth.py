@@ -21,7 +21,7 @@ LOADED = 60  # seconds under the default load before a stack is stopped, or a pa
 
 PARTS = ["kafka0", "pyspark", "zookeeper", "coordinator", "broker", "historical", "indexer", "router"]
 KILLS = 2  # of each part
-BETWEEN = 20  # seconds from a recovery to the next kill
+BETWEEN = 10  # seconds from a recovery to the next kill
 RECOVERY_LIMIT = 300  # seconds
 LOOK = 0.1  # seconds from one look to the next
 
