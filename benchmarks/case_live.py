@@ -40,7 +40,7 @@ WARM_UP, QUIET, POLLED = 60, 120, 180  # seconds
 POLL, POLL_WINDOWS = 0.025, 0.1  # seconds from one poll to the next
 TAIL = 60  # seconds that the last rows may take
 
-RUNGS = [10_000, 20_000, 30_000]  # records/s
+RUNGS = [10_000, 20_000, 40_000, 60_000]  # records/s
 SUSTAINED_VEHICLES = 1000  # of all rungs: the generator looks a new vehicle's counter up in the whole topic
 SUSTAINED = 300  # seconds
 SETTLE = 20  # seconds
