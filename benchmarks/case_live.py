@@ -44,6 +44,7 @@ RUNGS = [10_000, 20_000, 40_000, 60_000]  # records/s
 SUSTAINED_VEHICLES = 1000  # of all rungs: the generator looks a new vehicle's counter up in the whole topic
 SUSTAINED = 300  # seconds
 SETTLE = 20  # seconds
+CLOSING = 60 + WATERMARK + 20  # seconds of silence, after which all windows are closed
 SAMPLE = 5  # seconds from one to the next
 
 
@@ -167,10 +168,14 @@ def sustained() -> list[Row]:
     """The rungs of the ladder up to the first that doesn't hold."""
     rows: list[Row] = []
     with live_stack() as stack:
+        stack.up(NUM_ENTITIES=str(SUSTAINED_VEHICLES), WATERMARK_DURATION=f"{WATERMARK} seconds")
         for wanted in RUNGS:
             rows.append(rung(stack, wanted))
             if rows[-1]["why not"]:
                 break
+        # Before the books: they read all records, and would have to do it again.
+        stack.stop_generator()
+        pause(CLOSING, "until the last windows are closed")
     return rows
 
 
