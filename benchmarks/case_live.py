@@ -34,7 +34,7 @@ class Load(NamedTuple):
 
 
 # At the default load a reading comes every 5 s, so that minutes would be few windows, each closed by the same chance.
-LOADS = [Load("the default", 200, 5, None, 10), Load("5,000 records/s", 1000, 0.19, 5000, 60)]
+LOADS = [Load("the default load", 200, 5, None, 10), Load("5,000 records/s", 1000, 0.19, 5000, 60)]
 WATERMARK = 30  # seconds: the default of three minutes would only make it longer
 WARM_UP, QUIET, POLLED = 60, 120, 180  # seconds
 POLL, POLL_WINDOWS = 0.025, 0.1  # seconds from one poll to the next

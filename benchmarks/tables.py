@@ -171,10 +171,10 @@ def whole_stack(results: dict[str, Any]) -> str:
     lines = []
     for row in results["freshness"]["rows"]:
         if row["measured"] == "raw":
-            times = f"{row['p50 ms'] / 1000:.2f} s, p99 {row['p99 ms'] / 1000:.2f} s"
-            lines.append([f"from a reading's time until a query has it, {row['load']}", times])
+            times = f"median {row['p50 ms'] / 1000:.2f} s, p99 {row['p99 ms'] / 1000:.2f} s"
+            lines.append([f"how old a reading is when a query has it, {row['load']}", times])
         elif row["measured"] == "use" and row["part"] == "all together":
-            lines.append(["all parts at the default load", f"{row['cores']:.2f} cores, {row['MiB']:,} MiB"])
+            lines.append([f"what all parts use, {row['load']}", f"{row['cores']:.2f} cores, {row['MiB']:,} MiB"])
     holding = [row for row in results["sustained"]["rows"] if not row["why not"]]
     lines.append(["highest rate tried that holds for five minutes", f"{holding[-1]['records/s']:,} records/s"])
     return table(["the whole stack on one machine", ""], lines)
