@@ -16,28 +16,26 @@ sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_
 import json  # noqa: E402
 import re  # noqa: E402
 import signal  # noqa: E402
-import subprocess  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
-from contextlib import suppress  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from decimal import Decimal  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from kafka.errors import KafkaError  # noqa: E402
-from py4j.protocol import Py4JError, Py4JNetworkError  # noqa: E402
+from py4j.protocol import Py4JError  # noqa: E402
 from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import Column, DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 from pyspark.sql.streaming.query import StreamingQuery  # noqa: E402
 
 from kafka import KafkaProducer, TopicPartition  # noqa: E402
-from pyspark import SparkContext  # noqa: E402
 
 import checkpoint as spark_checkpoint  # noqa: E402
 import silence  # noqa: E402
 from contract import CLOCK_AHEAD_SECONDS, iso, parse, readings, rejected  # noqa: E402
+from session import spark_session, why_spark_ended  # noqa: E402
 from sink import DoesNotFit, ExactlyOnceSink, check_fit, end_offsets, last_record  # noqa: E402
 
 # Kafka configuration
@@ -116,11 +114,6 @@ WAIT_FOR_KAFKA = 120  # seconds to wait for the broker at the start
 QUERY = "sensor-data"
 RECORDS_AT_A_TIME = 20_000  # of rejected ones, in memory
 EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
-# As good on a local disk as Spark's default one, which starts a process (readlink) 32 times a batch.
-CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-# With too little memory it ends, and soon: not after minutes in which it does little but collect garbage.
-JAVA_OPTIONS = "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:GCTimeLimit=90 -XX:GCHeapFreeLimit=5"
-OUT_OF_MEMORY = 3  # what -XX:+ExitOnOutOfMemoryError ends Spark's process with
 _UNITS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _stopped = False
 failures: list[Exception] = []  # of the sink, in Spark's thread
@@ -157,27 +150,6 @@ def whole_number(name: str, value: str | int) -> int:
 def setting(name: str) -> str:
     """The constant `name`, or the environment variable of the same name in capitals where it is set."""
     return os.environ.get(name.upper(), str(globals()[name]))
-
-
-def spark_session() -> SparkSession:
-    log4j = Path(_here, "log4j2.properties").as_uri()
-    return (
-        SparkSession.builder.appName("sensor-data")
-        .master(setting("spark_master"))
-        .config("spark.driver.memory", setting("spark_driver_memory"))
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", f"{JAVA_OPTIONS} -Dlog4j2.configurationFile={log4j}")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.chunkBase64String.enabled", "false")  # no line breaks in base64
-        .config("spark.sql.legacy.codingErrorAction", "true")  # what can't be decoded is no error but U+FFFD
-        .config("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, see _without_repeats()
-        .config("spark.sql.streaming.checkpointFileManagerClass", CHECKPOINT_FILES)
-        .config("spark.sql.shuffle.partitions", whole_number("shuffle_partitions", setting("shuffle_partitions")))
-        .getOrCreate()
-    )
 
 
 def start_query(spark: SparkSession, sink: ExactlyOnceSink, folder: Path) -> StreamingQuery:
@@ -330,7 +302,8 @@ def run() -> None:
     _duration("trigger_interval", setting("trigger_interval"), list(_UNITS))
     folder = Path(setting("checkpoint_location"))
     folder.mkdir(parents=True, exist_ok=True)
-    spark = spark_session()
+    partitions = whole_number("shuffle_partitions", setting("shuffle_partitions"))
+    spark = spark_session(setting("spark_master"), setting("spark_driver_memory"), partitions)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     check_settings(folder)
@@ -378,22 +351,6 @@ def check_settings(folder: Path) -> None:
         )
 
 
-def exit_code_of_spark(error: Exception) -> int | None:
-    """What Spark's process ended with, which Python finds by a connection that is gone; None where that's not so."""
-    process = getattr(SparkContext._gateway, "proc", None)  # none where spark-submit started this script
-    if process and any(isinstance(each, (ConnectionError, Py4JNetworkError)) for each in (error, *failures)):
-        with suppress(subprocess.TimeoutExpired):
-            return int(process.wait(timeout=10))
-    return None
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without Java's stack trace; of an error in Java the innermost cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return causes[-1] if causes else lines[0] if lines else type(error).__name__
-
-
 def main() -> None:
     try:
         run()
@@ -404,20 +361,7 @@ def main() -> None:
         servers = setting("kafka_bootstrap_servers")
         sys.exit(f"The windows job can't work with Kafka at {servers}: {error}. Check that Kafka runs there.")
     except (ConnectionError, PySparkException, Py4JError) as error:
-        code = exit_code_of_spark(error)
-        if code == OUT_OF_MEMORY or (code is None and "java.lang.OutOfMemoryError" in f"{error}{failures}"):
-            heap = setting("spark_driver_memory")
-            sys.exit(
-                f"The windows job ran out of memory: {heap} are too little for the windows that are open. Set"
-                " SPARK_DRIVER_MEMORY (or spark_driver_memory) higher; the next start goes on from here."
-            )
-        if code is not None:
-            sys.exit(
-                f"The windows job ended because Spark's process did, with {code}; the next start goes on from here."
-            )
-        if failures:
-            sys.exit(f"The windows job could not write a batch ({type(failures[0]).__name__}: {failures[0]}).")
-        sys.exit(f"The windows job ended: {first_line(error)}")
+        sys.exit(f"The windows job {why_spark_ended(error, failures, setting('spark_driver_memory'))}")
     except OSError as error:
         sys.exit(f"The windows job can't write its state: {error}. Check the folder and the space on its disk.")
     except KeyboardInterrupt:

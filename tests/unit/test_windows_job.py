@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from rooms import ROOT, assert_one_sentence, run_script, windows_job
 from install import java
 
 job = windows_job()
+session = import_module("session")  # its neighbour
 SCRIPT = str(ROOT / "pyspark/pyspark.py")
 
 
@@ -65,11 +67,11 @@ def test_the_end_of_sparks_process_is_named(code: int, words: str, monkeypatch: 
         raise ConnectionRefusedError("Connection refused")
 
     monkeypatch.setattr(job, "run", lost)
-    monkeypatch.setattr(job.SparkContext, "_gateway", SimpleNamespace(proc=process))
+    monkeypatch.setattr(session.SparkContext, "_gateway", SimpleNamespace(proc=process))
     with pytest.raises(SystemExit, match=f"(?i){words}"):
         job.main()
 
 
 def test_the_innermost_java_cause_is_what_is_said() -> None:
     error = Exception("o123.start\norg.apache.X: outer\n\tat a.b\nCaused by: java.io.IOException: disk full\n\tat c.d")
-    assert job.first_line(error) == "java.io.IOException: disk full"
+    assert session.first_line(error) == "java.io.IOException: disk full"
