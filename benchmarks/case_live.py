@@ -12,6 +12,7 @@ from live_figures import (
     Row,
     Sample,
     behind,
+    highest_lags,
     lags,
     percentiles,
     raw_latencies,
@@ -223,10 +224,7 @@ def rung(stack: LiveStack, wanted: int) -> Row:
             name: {"second fifth": rounded(second), "last fifth": rounded(last)}
             for name, (second, last) in lags(samples, SUSTAINED).items()
         },
-        "highest lag, records": {
-            "windows job": max((sample.job_lag for sample in samples), default=None),
-            "Druid": max((sample.druid_lag for sample in samples), default=None),
-        },
+        "highest lag, records": highest_lags(samples),
         "cores": {part: round(share, 3) for part, share in mean.items()},
         "cores, highest of a sample": {part: round(share, 3) for part, share in highest.items()},
         "cores, all together": round(sum(mean.values()), 3),

@@ -3,7 +3,7 @@
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -120,23 +120,28 @@ REACHED = 0.97  # of the rate that was wanted
 BOUND, TOLERANCE, GROWTH = 10, 2, 1.5  # seconds of the rate, seconds of it, times
 
 
+LAGS: dict[str, Callable[[Sample], int]] = {
+    "windows job": lambda sample: sample.job_lag,
+    "Druid": lambda sample: sample.druid_lag,
+}
+
+
 def lags(samples: Iterable[Sample], seconds: float) -> dict[str, list[list[int]]]:
     """Of each lag what it was in the second and in the last fifth of a stretch of so many seconds."""
     fifths: list[list[Sample]] = [[] for _ in range(5)]
     for sample in samples:
         fifths[min(4, int(sample.at / seconds * 5))].append(sample)
-    return {
-        "windows job": [[sample.job_lag for sample in fifths[number]] for number in (1, 4)],
-        "Druid": [[sample.druid_lag for sample in fifths[number]] for number in (1, 4)],
-    }
+    return {name: [[lag(sample) for sample in fifths[number]] for number in (1, 4)] for name, lag in LAGS.items()}
+
+
+def highest_lags(samples: Sequence[Sample]) -> dict[str, int]:
+    """The highest of each lag; none where nothing was heard."""
+    return {name: max(map(lag, samples)) for name, lag in LAGS.items()} if samples else {}
 
 
 def behind(wanted: float, samples: Sequence[Sample]) -> list[str]:
     """The parts that were at any time too far behind for a rate of `wanted` (records/s), one text each."""
-    highest = {"windows job": [sample.job_lag for sample in samples], "Druid": [sample.druid_lag for sample in samples]}
-    return [
-        f"{name}: {max(lag):,} records behind" for name, lag in highest.items() if lag and max(lag) > BOUND * wanted
-    ]
+    return [f"{name}: {lag:,} records behind" for name, lag in highest_lags(samples).items() if lag > BOUND * wanted]
 
 
 def why_not(wanted: float, rate: float, samples: Sequence[Sample], seconds: float) -> list[str]:

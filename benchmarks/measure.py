@@ -21,7 +21,7 @@ def usage(pid: int) -> Usage:
     cpu = peak = 0.0
     root = psutil.Process(pid)
     for process in [root, *root.children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess, OSError):  # it may end meanwhile
+        with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):  # it may end meanwhile
             cpu += sum(process.cpu_times()[:4])  # user and system, its own and of its children that have ended
             with open(f"/proc/{process.pid}/status") as status:
                 peak += next((int(line.split()[1]) for line in status if line.startswith("VmHWM")), 0) / 1024

@@ -53,10 +53,10 @@ def compared(rows: list[Row], baseline: str) -> str:
 
 
 def in_turns(result: Row) -> str:
-    return under(f"Medians of {result['rounds']} rounds in turns, ", result)
+    return under(result, f"Medians of {result['rounds']} rounds in turns, ")
 
 
-def under(how: str, result: Row) -> str:
+def under(result: Row, how: str = "") -> str:
     """Where and with what it was measured."""
     machine, versions = result["machine"], result["versions"]
     with_ = ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -91,7 +91,7 @@ def freshness(result: Row) -> str:
     return (
         table(["", "records/s", *percentiles], lines)
         + f"\nAt the default load, while nobody asks Druid anything, the parts use\n\n{use}"
-        + under("", result)
+        + under(result)
     )
 
 
@@ -111,7 +111,7 @@ def sustained(result: Row) -> str:
         for row in rows
     ]
     headings = ["wanted records/s", "records/s", "", "windows job's lag", "Druid's lag", *busiest, "cores, all"]
-    return table(headings, lines) + under("", result)
+    return table(headings, lines) + under(result)
 
 
 def growth(result: Row) -> str:
@@ -138,12 +138,12 @@ def growth(result: Row) -> str:
                 [[f"{row['query']}, {row['segments']}", figure(row["p50 ms"]), figure(row["p95 ms"])] for row in asked],
             ),
         ]
-    ) + under("", result)
+    ) + under(result)
 
 
 def summary(results: dict[str, Any]) -> str:
     """What is ours in each case against the original's, then what the whole stack does."""
-    return compared_with_the_original(results) + "\n" + whole_stack(results) + under("", results["windows"])
+    return compared_with_the_original(results) + "\n" + whole_stack(results) + under(results["windows"])
 
 
 def compared_with_the_original(results: dict[str, Any]) -> str:
