@@ -99,15 +99,6 @@ def percentiles(latencies: Latencies) -> Row:
     return row
 
 
-def next_interval(interval: float, vehicles: int, measured: float, wanted: float) -> float:
-    """The generator's sensor_interval (s) for `wanted` records/s and a little more, from what another one gave.
-
-    It waits after an iteration, so the iteration itself, which took what was not waited, comes on top.
-    """
-    iteration = vehicles / measured - interval
-    return max(0.0, vehicles / (1.03 * wanted) - iteration)
-
-
 class Sample(NamedTuple):
     """How far the stack was, `at` seconds after the start: lags in records."""
 

@@ -14,8 +14,8 @@ import requests
 from supervisor.xmlrpc import SupervisorTransport
 
 from broker import FOLDER, ROOT
-from health import job_lag, raw_offsets
-from live_figures import Row, next_interval
+from health import job_lag
+from live_figures import Row
 from measure import Wrong, usage
 from services import OVERRIDES, router_url
 from settings import env_file
@@ -26,7 +26,6 @@ PORTS = {name: str(25_000 + int(port) % 1_000) for name, port in env_file().item
 os.environ |= PORTS  # local/health.py asks there
 
 WAIT = 900  # seconds that `make verify` waits for what is under way
-CALIBRATION = 15  # seconds of the generator's rate
 # Nothing approximate, and nothing that an earlier query has left.
 EXACT = {"useApproximateCountDistinct": False, "useApproximateTopN": False, "useCache": False, "populateCache": False}
 FOREVER = "36000"  # seconds that the generator would run
@@ -132,25 +131,6 @@ class LiveStack:
     def lag(self) -> int:
         """Readings that the windows job has not read yet; raises health.Unhealthy."""
         return job_lag(json.loads((DIR / "data/pyspark/progress.json").read_text()))
-
-    def rate(self, seconds: float) -> float:
-        """Records/s that Kafka gets, over so many seconds."""
-        before, start = raw_offsets()[1], time.monotonic()
-        time.sleep(seconds)
-        return (raw_offsets()[1] - before) / (time.monotonic() - start)
-
-    def reach(self, rate: float, vehicles: int) -> float:
-        """Let the generator send so many records/s, or a little more, if it can; returns what it does."""
-        interval = 0.9 * vehicles / rate
-        for _ in range(4):
-            self.up(NUM_ENTITIES=str(vehicles), SENSOR_INTERVAL=f"{interval:.4f}")
-            time.sleep(5)
-            measured = self.rate(CALIBRATION)
-            say(f"an interval of {interval:.4f} s gives {measured:,.0f} records/s, wanted are {rate:,.0f}")
-            if rate <= measured <= 1.06 * rate or (interval == 0 and measured < rate):
-                break
-            interval = next_interval(interval, vehicles, measured, rate)
-        return measured
 
     def stop_generator(self) -> None:
         if "sensorgenerator" in self.processes():

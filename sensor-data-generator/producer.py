@@ -23,7 +23,7 @@ from shards import Report, let_signals_in, run_shards
 
 # Script configuration
 num_entities = 200  # vehicles; each sends one reading per iteration; 1 or more
-sensor_interval = 5  # seconds to wait after an iteration; 0 sends without a pause
+sensor_interval = 5  # seconds from one iteration to the next, by the clock (:00, :05, ...); 0 sends without a pause
 script_duration = 60 * 15  # seconds the script runs
 
 # Kafka configuration
@@ -151,6 +151,19 @@ def wait(seconds: float) -> None:
         time.sleep(min(left, 0.2))
 
 
+def until_next(moment: float, interval: float) -> float:
+    """Seconds from `moment` (since the epoch) until an iteration begun then is followed by the next.
+
+    That is at a whole multiple of the interval, as of a device that reads its sensors by the clock. So a reading comes
+    just when a window of whole intervals can be closed. At least half an interval goes by: a clock that is being
+    adjusted may say that the last multiple is only just coming.
+    """
+    if not interval:
+        return 0
+    left = interval - moment % interval
+    return left if left >= interval / 2 else left + interval
+
+
 def now() -> str:
     """The present moment as it is written in a record: ISO 8601, UTC, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -159,13 +172,14 @@ def now() -> str:
 def run(
     fleet: Fleet, deliveries: Deliveries, given: Settings, faults: Faults | None, tell: Callable[[Report], None]
 ) -> Report:
-    """Send a reading of every vehicle, wait for the interval, and again, for the duration or until a signal.
+    """Send a reading of every vehicle, wait for the next one to be due, and again, for the duration or until a signal.
 
     `tell` gets a report each iteration, but no more than one a second. Returned is that at the end.
     """
     start = last_told = time.monotonic()
     iteration = 0
     while not stopping() and time.monotonic() - start < given.duration:
+        due = time.monotonic() + until_next(time.time(), given.interval)
         if faults:
             send_with_faults(fleet, deliveries, faults, time.monotonic() - start)
         else:
@@ -174,7 +188,7 @@ def run(
         if given.interval >= 1 or time.monotonic() - last_told >= 1:
             last_told = time.monotonic()
             tell(report(iteration, last_told - start, deliveries, faults))
-        wait(min(given.interval, start + given.duration - time.monotonic()))
+        wait(min(due, start + given.duration) - time.monotonic())
     if faults:
         # At the run's end everything held is due. Only a signal leaves some for flush().
         deliveries.send(faults.due(time.monotonic() - start))

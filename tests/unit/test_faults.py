@@ -276,8 +276,10 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def monotonic(self) -> float:
+    def time(self) -> float:
         return self.now
+
+    monotonic = time
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 
-import pytest
 from rooms import ROOT
 
 spec = importlib.util.spec_from_file_location("live_figures", ROOT / "benchmarks/live_figures.py")
@@ -75,12 +74,6 @@ def test_percentiles_are_over_rows_by_nearest_rank() -> None:
         "rows": 100, "p50 ms": 30.0, "p95 ms": 30.0, "p99 ms": 90.0, "max ms": 200.0,
     }  # fmt: skip
     assert live_figures.percentiles([(7.0, 1)]) == {"rows": 1, "p50 ms": 7, "p95 ms": 7, "p99 ms": 7, "max ms": 7}
-
-
-def test_the_interval_is_what_the_iteration_leaves_of_the_period() -> None:
-    # 4,000/s by 1,000 vehicles: a period of 0.25 s, of which 0.05 are the iteration; 5,150/s is one of 0.1942.
-    assert live_figures.next_interval(0.2, 1000, 4000, 5000) == pytest.approx(0.1442, abs=1e-4)
-    assert live_figures.next_interval(0.0, 1000, 20_000, 30_000) == 0
 
 
 def samples(job: list[int], druid: list[int]) -> list[tuple[float, int, int]]:

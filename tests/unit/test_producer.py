@@ -58,3 +58,23 @@ def test_no_broker_ends_it_with_one_sentence(
 
 def test_times_are_iso_8601_utc_with_milliseconds() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", producer.now())
+
+
+@pytest.mark.parametrize(
+    ("moment", "interval", "left"),
+    [
+        (1000.0, 5, 5),
+        (1000.004, 5, 4.996),
+        (1002.0, 5, 3),
+        (1003.0, 5, 7),  # less than half an interval is no interval
+        (999.999, 5, 5.001),  # woken a little early: the iteration of 1000 is this one
+        (1000.1, 0.25, 0.15),
+        (1000.0, 0, 0),
+        (1000.0, 1e-300, 0),
+        (1000.0, 1e300, 1e300),
+    ],
+)
+def test_the_next_iteration_is_due_at_a_whole_multiple_of_the_interval(
+    moment: float, interval: float, left: float
+) -> None:
+    assert producer.until_next(moment, interval) == pytest.approx(left, abs=1e-9)
