@@ -1,6 +1,7 @@
 """How each part is: asked for, never guessed. Every check returns a few words, or raises Unhealthy with the reason."""
 
 import json
+import math
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -179,8 +180,9 @@ def job_has_caught_up() -> bool:
     if job_lag(progress):
         return False
     newest = number(f'SELECT TIMESTAMP_TO_MILLIS(MAX(__time)) AS n FROM "{RAW}"')
-    delay: int = progress["watermark_seconds"] * 1000
-    return _millis(progress.get("watermark")) >= newest - delay
+    window, delay = int(progress["window_seconds"]), int(progress["watermark_seconds"])
+    step = math.gcd(window, delay) * 1000  # what the watermark moves by, see silence.py
+    return _millis(progress.get("watermark")) > newest - delay * 1000 - step
 
 
 def open_windows() -> int:

@@ -36,6 +36,7 @@ import checkpoint as spark_checkpoint  # noqa: E402
 import silence  # noqa: E402
 from contract import CLOCK_AHEAD_SECONDS, iso, parse, readings, rejected  # noqa: E402
 from session import spark_session, why_spark_ended  # noqa: E402
+from silence import watermark_step  # noqa: E402
 from sink import DoesNotFit, ExactlyOnceSink, check_fit, end_offsets, last_record  # noqa: E402
 
 # Kafka configuration
@@ -88,10 +89,16 @@ def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
 
     `window` and `watermark` are durations as in "1 minute". Windows are aligned to the epoch; a window holds its start
     and not its end. Times are ISO 8601, UTC, milliseconds. On a stream in append mode a row comes once, when the
-    watermark (the latest time seen less `watermark`) has passed its window's end.
+    watermark (the latest time seen less `watermark`, rounded down to whole steps) has passed its window's end.
     """
     start, end = iso("window.start"), iso("window.end")
-    windows = readings.withWatermark("time", watermark).groupBy(F.window("time", window), "entity").agg(*aggregations())
+    # Windows begin and end, and are closed, at whole steps only. A watermark that moved in between would emit nothing,
+    # but Spark runs one more batch whenever it moves.
+    durations = duration_seconds("window_duration", window), duration_seconds("watermark_duration", watermark)
+    seconds = F.unix_seconds("time")
+    step = F.timestamp_seconds(seconds - seconds % watermark_step(*durations))
+    stepped = readings.withColumn("step", step).withWatermark("step", watermark)
+    windows = stepped.groupBy(F.window("step", window), "entity").agg(*aggregations())
     computed = [name for name in windows.columns if name not in ("window", "entity")]
     return windows.select(
         F.concat(start, F.lit("-"), end).alias("window"),

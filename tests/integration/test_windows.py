@@ -91,8 +91,9 @@ class Stream:
         self.source, self.checkpoint = folder / "in", folder / "checkpoint"
         self.source.mkdir()
         self.rejects = 0  # of the last batch, as the job counts them
+        self.runs = 0  # of Spark's for it: a second one follows when the watermark has moved
 
-    def batch(self, *values: str, topic: str = RAW) -> list[tuple[str, int, int]]:
+    def batch(self, *values: str, topic: str = RAW, watermark: str = "3 minutes") -> list[tuple[str, int, int]]:
         """The windows that these records of noon close: start, vehicle, count."""
         records = [
             {"topic": topic, "value": base64.b64encode(value.encode()).decode(), "timestamp": NOON.isoformat()}
@@ -101,11 +102,12 @@ class Stream:
         lines = "\n".join(json.dumps(record) for record in records)
         (self.source / f"{len(list(self.source.iterdir()))}").write_text(lines)
         stream = self.spark.readStream.schema(KAFKA).json(str(self.source))
-        windows = job.aggregate(contract.readings(parse(stream)), "1 minute", "3 minutes")
+        windows = job.aggregate(contract.readings(parse(stream)), "1 minute", watermark)
         emitted: list[dict[str, Any]] = []
-        self.rejects = 0
+        self.rejects = self.runs = 0
 
         def write(rows: DataFrame, _: int) -> None:
+            self.runs += 1
             emitted.extend(json.loads(row.value) for row in job.to_kafka(rows).collect())
             self.rejects += job.rejected_in_this_batch(self.spark)
 
@@ -134,6 +136,31 @@ def test_a_window_comes_once_when_the_watermark_has_passed_its_end(stream: Strea
     # late: its window is closed and doesn't come again
     assert stream.batch(reading("10:00:30.000", 1, 20.0)) == []
     assert stream.batch(reading("10:07:00.000", 1, 20.0)) == [("10:03", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("watermark", "before", "closing"),
+    [
+        ("3 minutes", "10:03:59.999", "10:04:00.000"),
+        ("90 seconds", "10:02:29.999", "10:02:30.000"),
+        ("1 second", "10:01:00.999", "10:01:01.000"),
+        ("5 minutes", "10:05:59.999", "10:06:00.000"),
+    ],
+)
+def test_a_window_is_closed_at_the_same_moment_whatever_the_steps_of_the_watermark(
+    stream: Stream, watermark: str, before: str, closing: str
+) -> None:
+    assert stream.batch(reading("10:00:59.999", 1, 20.0), reading(before, 1, 20.0), watermark=watermark) == []
+    # not late yet
+    assert stream.batch(reading("10:00:00.000", 1, 20.0), watermark=watermark) == []
+    assert stream.batch(reading(closing, 1, 20.0), watermark=watermark) == [("10:00", 1, 2)]
+
+
+def test_a_reading_that_can_close_nothing_costs_no_second_batch(stream: Stream) -> None:
+    stream.batch(reading("10:00:00.000", 1, 20.0))
+    for time, runs in (("10:00:05.000", 1), ("10:00:59.999", 1), ("10:01:00.000", 2), ("10:01:30.000", 1)):
+        stream.batch(reading(time, 1, 20.0))
+        assert stream.runs == runs
 
 
 def test_what_is_rejected_is_counted_and_moves_no_watermark(stream: Stream) -> None:

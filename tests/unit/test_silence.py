@@ -7,12 +7,12 @@ from rooms import windows_job
 
 silence = windows_job().silence
 
-# Windows of a minute and a watermark three minutes behind. The last reading is of 10:00:20, given in milliseconds of
-# that hour, so the watermark has reached 9:57:20, and the reading's window ends before 10:01:20.
+# Windows of a minute and a watermark three minutes behind, which moves minute by minute. The last reading is of
+# 10:00:20, in milliseconds, so the watermark has reached 9:57:00, and the reading's window ends at 10:01:00.
 MINUTE = 60_000
 HOUR = 10 * 60 * MINUTE
-REACHED = HOUR - 3 * MINUTE + 20_000
-CLOSED = HOUR + MINUTE + 20_000
+REACHED = HOUR - 3 * MINUTE
+CLOSED = HOUR + MINUTE
 LONG_AFTER = HOUR + 30 * MINUTE
 END, EARLIER_END = {"0": 120, "1": 80}, {"0": 100, "1": 80}
 SENT = {"closes": END, "watermark": CLOSED}
@@ -54,12 +54,19 @@ def test_new_readings_and_a_new_silence_make_a_new_marker() -> None:
     }
 
 
+def test_a_marker_of_other_steps_is_not_sent_for_ever() -> None:
+    # It was sent when the watermark moved by half a minute: now it never reaches 10:01:30.
+    sent = SENT | {"watermark": CLOSED + 30_000}
+    assert marker(reached=CLOSED, last=sent, emitted=CLOSED) is None
+    assert marker(reached=REACHED, last=sent, emitted=REACHED) == sent
+
+
 @pytest.mark.parametrize(
     ("now", "watermark"),
     [
         (CLOSED + 3 * MINUTE + 1, CLOSED),
         (CLOSED + 3 * MINUTE, CLOSED),
-        (CLOSED + 3 * MINUTE - 1, CLOSED - 1),
+        (CLOSED + 3 * MINUTE - 1, CLOSED - MINUTE),
         (HOUR + 20_000, REACHED),
     ],
 )
