@@ -55,14 +55,19 @@ def test_the_last_humidity_is_of_the_latest_time_then_the_highest_seq(spark: Spa
         reading("10:00:01.000", 1, 20.0, humidity=80.0, seq=9),
     )
     assert row["last_humidity"] == 70.0
-    # whatever a seq may be, and none is less than any
-    extremes = [None, -(2**63), -5, 0, 5, 2**63 - 1]
+    # whatever a seq may be, and none is less than any from 0
+    extremes = [None, 0, 1, 5, 10**11, 2**63 - 1]
     for number, seq in enumerate(extremes):
         values = [reading("10:00:09.000", 1, 20.0, humidity=float(n), seq=extremes[n]) for n in range(number + 1)]
         before = reading("10:00:08.999", 1, 20.0, humidity=99.0, seq=2**63 - 1)
         for order in (values, values[::-1]):
             [row] = aggregated(spark, *order, before)
             assert row["last_humidity"] == number, seq
+    # below 0 is as good as none
+    for seq in (-1, -(2**63)):
+        values = [reading("10:00:09.000", 1, 20.0, humidity=float(n), seq=s) for n, s in enumerate((seq, 0))]
+        [row] = aggregated(spark, before, *values[::-1])
+        assert row["last_humidity"] == 1
 
 
 def test_windows_are_aggregated_by_hash(spark: SparkSession) -> None:
