@@ -35,7 +35,6 @@ import checkpoint as spark_checkpoint  # noqa: E402
 import silence  # noqa: E402
 from contract import CLOCK_AHEAD_SECONDS, iso, parse, readings, rejected  # noqa: E402
 from session import spark_session, why_spark_ended  # noqa: E402
-from silence import watermark_step  # noqa: E402
 from sink import DoesNotFit, ExactlyOnceSink, check_fit, end_offsets, last_record  # noqa: E402
 
 # Kafka configuration
@@ -102,7 +101,7 @@ def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
     # but Spark runs one more batch whenever it moves.
     length, delay = duration_seconds("window_duration", window), duration_seconds("watermark_duration", watermark)
     seconds = F.unix_seconds("time")
-    step = F.timestamp_seconds(seconds - seconds % watermark_step(length, delay))
+    step = F.timestamp_seconds(seconds - seconds % silence.watermark_step(length, delay))
     ordered = readings.withColumns({"step": step, "recency": recency(length)})
     windows = ordered.withWatermark("step", watermark).groupBy(F.window("step", window), "entity").agg(*aggregations())
     computed = [name for name in windows.columns if name not in ("window", "entity")]
@@ -347,9 +346,10 @@ def run() -> None:
 
 def check_settings(folder: Path) -> None:
     """Raises BadSetting when the windows that are open in the checkpoint were begun with another shape."""
+    window = duration_seconds("window_duration", setting("window_duration"))
     settings = {
-        "window_duration": duration_seconds("window_duration", setting("window_duration")),
-        "aggregations": [str(column) for column in aggregations()],
+        "window_duration": window,
+        "aggregations": [str(column) for column in (*aggregations(), recency(window))],
     }
     if changed := spark_checkpoint.changed_setting(folder, settings):
         name, begun = changed

@@ -155,13 +155,13 @@ def until_next(moment: float, interval: float) -> float:
     """Seconds from `moment` (since the epoch) until an iteration begun then is followed by the next.
 
     That is at a whole multiple of the interval, as of a device that reads its sensors by the clock. So a reading comes
-    just when a window of whole intervals can be closed. At least half an interval goes by: a clock that is being
-    adjusted may say that the last multiple is only just coming.
+    just when a window of whole intervals can be closed. A hundredth before one counts as after it: a clock that is
+    being adjusted may say that the multiple waited for is only just coming.
     """
     if not interval:
         return 0
     left = interval - moment % interval
-    return left if left >= interval / 2 else left + interval
+    return left if left > interval / 100 else left + interval
 
 
 def now() -> str:
@@ -179,7 +179,8 @@ def run(
     start = last_told = time.monotonic()
     iteration = 0
     while not stopping() and time.monotonic() - start < given.duration:
-        due = time.monotonic() + until_next(time.time(), given.interval)
+        left = until_next(time.time(), given.interval)
+        due = time.monotonic() + left
         if faults:
             send_with_faults(fleet, deliveries, faults, time.monotonic() - start)
         else:

@@ -77,6 +77,24 @@ def test_windows_are_aggregated_by_hash(spark: SparkSession) -> None:
     assert "SortAggregate(" not in plan
 
 
+@pytest.mark.parametrize("window", [1, 60, 366 * 24 * 60 * 60])
+def test_recency_has_room_for_every_window(spark: SparkSession, window: int) -> None:
+    start = NOON.timestamp() // window * window
+    order = [
+        (0, None),
+        (0, 0),
+        (0, 1),
+        (0, 2**63 - 1),
+        (1, -1),
+        (window * 10**6 - 1, 0),
+        (window * 10**6 - 1, 2**63 - 1),
+    ]
+    rows = [(int(start) * 10**6 + micros, seq) for micros, seq in order]
+    readings = spark.createDataFrame(rows, "micros LONG, seq LONG").withColumn("time", F.timestamp_micros("micros"))
+    found = [row.recency for row in readings.select(job.recency(window).alias("recency")).collect()]
+    assert found == sorted(set(found)) and found[0] == 0
+
+
 def test_an_average_is_rounded_half_up_in_whatever_order_the_readings_come(spark: SparkSession) -> None:
     # Halfway between two hundredths: 20.01 and 20.02, and the sum of doubles depends on the order.
     temps = [20.01, 20.02] * 6 + [0.1, 0.2, 0.3, 39.71, 39.8, 40.0]

@@ -314,12 +314,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     yield clock
 
 
-def run(clock: Clock, faults: Faults | None, stop_after: float = math.inf, interval: float = 5) -> Log:
-    clock.now = 1000.0
+def run(
+    clock: Clock, faults: Faults | None, stop_after: float = math.inf, interval: float = 5, start: float = 1000
+) -> Log:
+    clock.now = start
     log = Log(clock, stop_after)
     given = producer.settings()._replace(interval=interval, duration=100)
     producer.run(Fleet(20), log, given, faults, producer.Progress(100))  # type: ignore[arg-type]
     return log
+
+
+def test_iterations_after_the_first_are_by_the_clock(clock: Clock) -> None:
+    times = sorted({at for at, _, _ in run(clock, None, start=1002).records})
+    assert times == pytest.approx([1002, *range(1005, 1102, 5)])
 
 
 def test_a_run_without_faults_and_one_with_none_to_send_are_the_same(clock: Clock) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -346,6 +347,25 @@ def test_a_job_without_readings_has_caught_up(job: dict[str, Any], monkeypatch: 
     job.clear()
     job.update(window_seconds=60, watermark_seconds=180)
     assert health.job_has_caught_up()
+
+
+@pytest.mark.parametrize(
+    ("newest", "watermark", "caught_up"),
+    [
+        ("10:03:00.000", "10:00:00.000", True),
+        ("10:03:59.999", "10:00:00.000", True),  # it moves minute by minute
+        ("10:04:00.000", "10:00:00.000", False),
+        ("10:04:00.000", "10:01:00.000", True),
+        ("10:04:00.000", "10:02:00.000", True),  # a silence has put it further
+    ],
+)
+def test_a_job_has_caught_up_when_its_watermark_is_where_the_newest_reading_puts_it(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, newest: str, watermark: str, caught_up: bool
+) -> None:
+    job["watermark"] = f"2026-11-24T{watermark}Z"
+    millis = datetime.fromisoformat(f"2026-11-24T{newest}Z").timestamp() * 1000
+    monkeypatch.setattr(health, "number", lambda _: int(millis))
+    assert health.job_has_caught_up() is caught_up
 
 
 def clock(

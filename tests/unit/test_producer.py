@@ -66,7 +66,7 @@ def test_times_are_iso_8601_utc_with_milliseconds() -> None:
         (1000.0, 5, 5),
         (1000.004, 5, 4.996),
         (1002.0, 5, 3),
-        (1003.0, 5, 7),  # less than half an interval is no interval
+        (1004.9, 5, 0.1),
         (999.999, 5, 5.001),  # woken a little early: the iteration of 1000 is this one
         (1000.1, 0.25, 0.15),
         (1000.0, 0, 0),
