@@ -1,7 +1,6 @@
 """How each part is: asked for, never guessed. Every check returns a few words, or raises Unhealthy with the reason."""
 
 import json
-import math
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -175,14 +174,13 @@ def job_lag(progress: dict[str, Any]) -> int:
 
 
 def job_has_caught_up() -> bool:
-    """The windows job has read all readings and its watermark is where the newest of them put it, or further."""
+    """The windows job has read all readings and its watermark closes the windows that the newest of them closes."""
     progress = job_progress()
     if job_lag(progress):
         return False
     newest = number(f'SELECT TIMESTAMP_TO_MILLIS(MAX(__time)) AS n FROM "{RAW}"')
-    window, delay = int(progress["window_seconds"]), int(progress["watermark_seconds"])
-    step = math.gcd(window, delay) * 1000  # what the watermark moves by, see silence.py
-    return _millis(progress.get("watermark")) > newest - delay * 1000 - step
+    window, delay = int(progress["window_seconds"]) * 1000, int(progress["watermark_seconds"]) * 1000
+    return _millis(progress.get("watermark")) // window >= (newest - delay) // window
 
 
 def open_windows() -> int:

@@ -14,6 +14,7 @@ _generator = os.path.join(os.path.dirname(_here), "sensor-data-generator")
 sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_here, _generator]
 
 import json  # noqa: E402
+import math  # noqa: E402
 import re  # noqa: E402
 import signal  # noqa: E402
 import time  # noqa: E402
@@ -101,7 +102,7 @@ def aggregate(readings: DataFrame, window: str, watermark: str) -> DataFrame:
     # but Spark runs one more batch whenever it moves.
     length, delay = duration_seconds("window_duration", window), duration_seconds("watermark_duration", watermark)
     seconds = F.unix_seconds("time")
-    step = F.timestamp_seconds(seconds - seconds % silence.watermark_step(length, delay))
+    step = F.timestamp_seconds(seconds - seconds % math.gcd(length, delay))
     ordered = readings.withColumns({"step": step, "recency": recency(length)})
     windows = ordered.withWatermark("step", watermark).groupBy(F.window("step", window), "entity").agg(*aggregations())
     computed = [name for name in windows.columns if name not in ("window", "entity")]

@@ -4,7 +4,6 @@ A marker on a topic of its own, read by the same query, moves the watermark on. 
 repeated batch reads the same marker at the same offset.
 """
 
-import math
 from typing import Any
 
 Offsets = dict[str, int]  # by partition
@@ -30,11 +29,6 @@ class Silence:
         self._since = now
 
 
-def watermark_step(window: int, delay: int) -> int:
-    """What the watermark moves by: the longest time of which windows and the delay are whole multiples; in seconds."""
-    return math.gcd(window, delay)
-
-
 def marker(token: dict[str, Any], offsets: Offsets, reached: int, last: Marker | None, now: int) -> Marker | None:
     """The marker that closes the windows still open after a silence, None where there is nothing to close.
 
@@ -45,9 +39,8 @@ def marker(token: dict[str, Any], offsets: Offsets, reached: int, last: Marker |
     """
     if reached <= 0:  # no reading has come yet
         return None
-    window, delay = token["window_seconds"], token["watermark_seconds"]
-    step = watermark_step(window, delay) * 1000
     if last and last["closes"] == offsets:  # sent already; but a crash may have come between it and the windows
-        return None if token["watermark"] >= last["watermark"] // step * step else last
-    watermark = min(reached + (delay + window) * 1000, now - delay * 1000)
-    return {"closes": offsets, "watermark": watermark // step * step}
+        return None if token["watermark"] >= last["watermark"] else last
+    window, delay = token["window_seconds"] * 1000, token["watermark_seconds"] * 1000
+    # To the end of a window: the watermark moves by steps, and reaches these in any case.
+    return {"closes": offsets, "watermark": min(reached + delay + window, now - delay) // window * window}

@@ -179,8 +179,7 @@ def run(
     start = last_told = time.monotonic()
     iteration = 0
     while not stopping() and time.monotonic() - start < given.duration:
-        left = until_next(time.time(), given.interval)
-        due = time.monotonic() + left
+        due = until_next(time.time(), given.interval) + time.monotonic()
         if faults:
             send_with_faults(fleet, deliveries, faults, time.monotonic() - start)
         else:

@@ -54,13 +54,6 @@ def test_new_readings_and_a_new_silence_make_a_new_marker() -> None:
     }
 
 
-def test_a_marker_of_other_steps_is_not_sent_for_ever() -> None:
-    # It was sent when the watermark moved by half a minute: now it never reaches 10:01:30.
-    sent = SENT | {"watermark": CLOSED + 30_000}
-    assert marker(reached=CLOSED, last=sent, emitted=CLOSED) is None
-    assert marker(reached=REACHED, last=sent, emitted=REACHED) == sent
-
-
 @pytest.mark.parametrize(
     ("now", "watermark"),
     [
