@@ -15,7 +15,6 @@ sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_
 
 import json  # noqa: E402
 import math  # noqa: E402
-import re  # noqa: E402
 import signal  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
@@ -23,6 +22,7 @@ from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+from allowed import BadSetting, duration_millis, duration_seconds, whole_number  # noqa: E402
 from kafka.errors import KafkaError  # noqa: E402
 from py4j.protocol import Py4JError  # noqa: E402
 from pyspark.errors import PySparkException  # noqa: E402
@@ -127,37 +127,8 @@ WAIT_FOR_KAFKA = 120  # seconds to wait for the broker at the start
 QUERY = "sensor-data"
 RECORDS_AT_A_TIME = 20_000  # of rejected ones, in memory
 EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
-_UNITS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _stopped = False
 failures: list[Exception] = []  # of the sink, in Spark's thread
-
-
-class BadSetting(Exception):
-    """A constant, or the environment variable that overrides it, is not allowed."""
-
-
-def duration_seconds(name: str, duration: str) -> int:
-    """The seconds of a duration such as "1 minute" or "90 seconds"; raises BadSetting naming `name`."""
-    return _duration(name, duration, [unit for unit in _UNITS if unit != "millisecond"]) // 1000
-
-
-def _duration(name: str, duration: str, units: list[str]) -> int:
-    """Its milliseconds."""
-    match = re.fullmatch(rf"\s*(\d+)\s+({'|'.join(units)})s?\s*", duration)
-    millis = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < millis <= 366 * _UNITS["day"]:
-        raise BadSetting(
-            f"{name.upper()} (or {name}) is {duration!r}: it must be a whole number above 0 and a unit"
-            f' ({", ".join(units[:-1])} or {units[-1]}), as in "90 seconds" or "1 minute".'
-        )
-    return millis
-
-
-def whole_number(name: str, value: str | int) -> int:
-    """`value` as a whole number above 0; raises BadSetting naming `name`."""
-    if not re.fullmatch(r"0*[1-9]\d{0,9}", str(value)):
-        raise BadSetting(f"{name.upper()} (or {name}) is {value!r}: it must be a whole number, 1 or more.")
-    return int(value)
 
 
 def setting(name: str) -> str:
@@ -312,7 +283,7 @@ def run() -> None:
     """Run the query until a signal comes. Raises what stops it."""
     window_seconds = duration_seconds("window_duration", setting("window_duration"))
     watermark_seconds = duration_seconds("watermark_duration", setting("watermark_duration"))
-    _duration("trigger_interval", setting("trigger_interval"), list(_UNITS))
+    duration_millis("trigger_interval", setting("trigger_interval"))
     folder = Path(setting("checkpoint_location"))
     folder.mkdir(parents=True, exist_ok=True)
     partitions = whole_number("shuffle_partitions", setting("shuffle_partitions"))
