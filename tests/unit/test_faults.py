@@ -2,21 +2,16 @@
 
 import json
 import math
-import signal
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import producer
 import pytest
-from rooms import ROOT, assert_one_sentence, run_script
 
 from faults import MALFORMED, Faults, Shares
 from fleet import Fleet, Record
 
-COMMAND = [sys.executable, str(ROOT / "sensor-data-generator/producer.py")]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATE_BY, OUT_OF_ORDER_BY = 30, 2
 SOME_OF_EACH = Shares(late=0.05, out_of_order=0.1, duplicate=0.02, malformed=0.03)
@@ -270,154 +265,3 @@ def test_a_malformed_record_is_of_its_kind(kind: str, value: bytes) -> None:
 
 
 # Through the producer, on a clock that only waiting moves.
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    monotonic = time
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class Log:
-    """Stands in for Deliveries: keeps what it is given."""
-
-    def __init__(self, clock: Clock, stop_after: float = math.inf) -> None:
-        self.clock, self.stop_after = clock, stop_after
-        self.records: Sent = []
-        self.sent = self.acknowledged = self.failed = 0
-        self.last_error = None
-
-    def send(self, records: Iterable[Record]) -> None:
-        for key, value in records:
-            self.records.append((self.clock.now, key, value))
-            self.sent = self.acknowledged = self.sent + 1
-            if self.sent >= self.stop_after:
-                producer.stop(signal.SIGTERM, None)
-
-    def close(self, timeout: float) -> None:
-        pass
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    clock = Clock()
-    monkeypatch.setattr(producer, "time", clock)
-    monkeypatch.setattr(producer, "now", lambda: f"{clock.now}")
-    monkeypatch.setattr(producer, "_stop_signal", None)
-    yield clock
-
-
-def run(
-    clock: Clock, faults: Faults | None, stop_after: float = math.inf, interval: float = 5, start: float = 1000
-) -> Log:
-    clock.now = start
-    log = Log(clock, stop_after)
-    given = producer.settings()._replace(interval=interval, duration=100)
-    producer.run(Fleet(20), log, given, faults, producer.Progress(100))  # type: ignore[arg-type]
-    return log
-
-
-def test_iterations_after_the_first_are_by_the_clock(clock: Clock) -> None:
-    times = sorted({at for at, _, _ in run(clock, None, start=1002).records})
-    assert times == pytest.approx([1002, *range(1005, 1102, 5)])
-
-
-def test_a_run_without_faults_and_one_with_none_to_send_are_the_same(clock: Clock) -> None:
-    plain = run(clock, None)
-    assert len(plain.records) == 20 * 20
-    assert run(clock, faults(Shares(), duration=100)).records == plain.records
-
-
-def test_a_run_ends_with_everything_sent_and_the_last_progress_line_last(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    faulty = faults(Shares(late=0.1, out_of_order=0.1), duration=100)
-    log = run(clock, faulty)
-    answers = faulty.answer_key()
-    assert len({value for _, _, value in log.records}) == answers["readings"] == 20 * 20
-    assert answers["late"] > 10 and answers["out_of_order"] > 10 and answers["cut_short"] == 0
-    said = capsys.readouterr().out.splitlines()
-    # Every 10 s, each before its progress line, by whose beginning local/stack.py knows that the run is under way.
-    assert [line.split()[0] for line in said] == ["iteration"] * 2 + ["answer", "iteration", "iteration"] * 9
-    assert json.loads(said[-3].removeprefix("answer key "))["readings"] < answers["readings"]
-
-
-def test_a_run_that_is_stopped_sends_what_is_still_held(clock: Clock) -> None:
-    faulty = faults(Shares(late=0.5), duration=100)
-    log = run(clock, faulty, stop_after=50)
-    answers = faulty.answer_key()
-    assert answers["cut_short"] > 10
-    assert len({value for _, _, value in log.records}) == len(log.records) == answers["readings"]
-    sent = Counter(key for _, key, _ in log.records)
-    assert set(sent.values()) == {len(log.records) // 20}  # as many of every vehicle: none is missing
-
-
-@pytest.mark.parametrize("share", ["0", "0.5"])
-def test_the_closing_line_stays_the_last_and_the_answer_key_comes_before_it_where_there_are_faults(
-    share: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(producer, "connect", lambda *_: None)
-    monkeypatch.setattr(producer, "last_seq", lambda *_: {})
-    monkeypatch.setattr(producer, "Deliveries", lambda *_: Log(clock))
-    monkeypatch.setattr(producer.signal, "signal", lambda *_: None)
-    for name, value in (("NUM_ENTITIES", "10"), ("SCRIPT_DURATION", "8"), ("DUPLICATE_SHARE", share)):
-        monkeypatch.setenv(name, value)
-    producer.main()
-    before, last = capsys.readouterr().out.splitlines()[-2:]
-    if share == "0":
-        assert (before, last[:10]) == ("iteration 2: 20 sent, 20 acknowledged, 0 failed, 5 of 8 s", "finished: ")
-    else:
-        answers = json.loads(before.removeprefix("answer key "))
-        assert answers == key(readings=answers["readings"], duplicates=answers["readings"] - 20)
-        assert last == f"finished: {answers['readings']} sent, {answers['readings']} acknowledged, 0 failed"
-
-
-def test_there_are_no_faults_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert producer.faults_to_send(60) is None
-    monkeypatch.setenv("LATE_SHARE", "0.001")
-    assert producer.faults_to_send(60)
-
-
-def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not() -> None:
-    window, watermark = 60, 180  # the defaults in pyspark.py
-    assert producer.late_by > window + watermark
-    assert producer.out_of_order_by + producer.sensor_interval < watermark
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "allowed"),
-    [
-        ("LATE_SHARE", "1.1", "a share, 0 to 1"),
-        ("OUT_OF_ORDER_SHARE", "-0.1", "a share, 0 to 1"),
-        ("DUPLICATE_SHARE", "nan", "a share, 0 to 1"),
-        ("MALFORMED_SHARE", "5%", "a share, 0 to 1"),
-        ("LATE_BY", "-1", "a number of seconds, 0 or more"),
-        ("OUT_OF_ORDER_BY", "2 seconds", "a number of seconds, 0 or more"),
-        ("FAULT_SEED", "0.5", "a whole number, 0 or more"),
-    ],
-)
-def test_a_wrong_value_ends_it_with_one_sentence(name: str, value: str, allowed: str) -> None:
-    result = run_script(COMMAND, {name: value})
-    assert result.returncode == 2
-    assert_one_sentence(result.stderr)
-    assert f"{name} (or {name.lower()}) is {value!r}: it must be {allowed}." in result.stderr
-
-
-def test_shares_above_1_together_end_it_with_one_sentence() -> None:
-    result = run_script(COMMAND, {"LATE_SHARE": "0.7", "MALFORMED_SHARE": "0.4"})
-    assert result.returncode == 2
-    assert_one_sentence(result.stderr)
-    assert "LATE_SHARE, OUT_OF_ORDER_SHARE, DUPLICATE_SHARE, MALFORMED_SHARE together are 1.1" in result.stderr
-
-
-def test_shares_of_1_together_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, share in (("LATE", "0.7"), ("OUT_OF_ORDER", "0.1"), ("DUPLICATE", "0.1"), ("MALFORMED", "0.1")):
-        monkeypatch.setenv(f"{name}_SHARE", share)
-    assert producer.faults_to_send(60)
