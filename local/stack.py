@@ -214,7 +214,7 @@ def wait_until_queryable(start: float) -> bool:
                 f"readings in Kafka {end - first:,}, in Druid {readings:,}, rejected {rejected:,};"
                 f" windows in Druid {windows:,}"
             )
-        except Unhealthy as reason:  # after a restart Druid's tasks need up to a minute to read what they held again
+        except Unhealthy as reason:  # after a restart Druid's tasks read again what they held, at worst a minute late
             line = f"waiting: {reason}"
             running()
         if complete:
