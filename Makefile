@@ -1,51 +1,82 @@
-# The user's verbs. `make` alone lists them. Constants at the top of producer.py and pyspark.py can be overridden:
+# The commands for users and developers. `make` alone lists them. Variables override the constants at the top of the scripts:
 #   make run SCRIPT_DURATION=60 WINDOW_DURATION="10 seconds" WATERMARK_DURATION="10 seconds"
 PYTHON ?= python3
-INSTALLED := .local/venv/bin/python
+VENV := .local/venv/bin
+INSTALLED := $(VENV)/python
 STACK := $(INSTALLED) local/stack.py
+PYTEST := $(INSTALLED) -m pytest
+# A package has the same version everywhere: uv resolves all folders together first, and then each folder with these versions.
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up status verify down reset test chaos test-docker bench check
+.NOTPARALLEL:
+.PHONY: help install packages run up status verify down reset lint format render unit integration e2e test chaos \
+  test-docker bench requirements
 
-help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install:
+install: ## install everything that the mode without Docker needs and that is missing
 	@$(PYTHON) local/install.py
+
+packages: ## install the Python packages only, for unit and format (and, with Java, for lint and render)
+	@$(PYTHON) local/install.py --packages
 
 $(INSTALLED):
 	@echo 'Nothing is installed yet: `make up` installs what is needed and starts the stack.' >&2; exit 1
 
-run: install ## start everything, watch the counts grow until the generator has finished; the stack stays up
+run: install ## start everything and show the counts until the generator has finished; the stack stays up
 	@$(STACK) run
 
-up: install ## start everything in the background; returns when all parts are healthy
+up: install ## start everything in the background; returns when all services are healthy
 	@$(STACK) up
 
-status: $(INSTALLED) ## how every part is, its memory, counts and lag
+status: $(INSTALLED) ## show the health, the memory, the counts and the lag of every service
 	@$(STACK) status
 
-verify: $(INSTALLED) ## is every record accounted for, in Kafka and in Druid? WAIT=60 waits for what is under way
+verify: $(INSTALLED) ## check that every record is accounted for, in Kafka and in Druid; WAIT=60 waits up to 60 seconds
 	@$(STACK) verify
 
-down: $(INSTALLED) ## stop everything; the data stays
+down: $(INSTALLED) ## stop everything and keep the data
 	@$(STACK) down
 
-reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the checkpoint, Druid
+reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the checkpoint, Druid's data
 	@$(STACK) reset
 
-test: install check ## all tests but chaos and Docker, end to end on the real Kafka, Spark and Druid included
-	@$(INSTALLED) -m pytest -m "not docker and not chaos"
+lint: packages ## check format, code and types, and that the rendered files are up to date
+	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(VENV)/mypy && $(INSTALLED) schemas/render.py --check
 
-chaos: install ## kill parts at random for some minutes, under load, and verify; KILLS=30 SEED=... as you like
-	@KILLS=$${KILLS:-30} $(INSTALLED) -m pytest -s tests/e2e/test_chaos.py
+format: packages ## format the code and apply automatic fixes
+	@$(VENV)/ruff format && $(VENV)/ruff check --fix
 
-test-docker: install ## bring up docker-compose.yml and test it; needs a Docker engine
-	@$(INSTALLED) -m pytest -m docker
+render: packages ## write the files derived from schemas/: Druid's specs, the README's table and others
+	@$(INSTALLED) schemas/render.py
 
-bench: install ## measure side by side with others, for some hours; CASE=producer for one case, ROUNDS=3
-	@$(INSTALLED) -m pip install --quiet --disable-pip-version-check --group bench
+unit: packages ## run the unit tests: seconds, without Java
+	@$(PYTEST) tests/unit
+
+integration: install ## test the windows job on a local Spark
+	@$(PYTEST) tests/integration
+
+e2e: install ## test the whole pipeline on Kafka, Spark and Druid, on its own ports and in its own folder
+	@$(PYTEST) tests/e2e -m "not docker and not chaos"
+
+test: lint unit integration e2e ## run lint, unit, integration and e2e: all except chaos and test-docker
+
+chaos: install ## kill services at random under load and verify every window; KILLS=30, SEED=... repeats a run
+	@KILLS=$${KILLS:-30} $(PYTEST) -s tests/e2e -m chaos
+
+test-docker: install ## start docker-compose.yml and test it; needs a Docker engine
+	@$(PYTEST) tests/e2e -m docker
+
+bench: install ## compare this project with others, which takes hours; CASE=producer runs one case; ROUNDS=3
+	@$(INSTALLED) -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
 	@$(INSTALLED) benchmarks/bench.py
 
-check: install ## format, lint and types
-	@.local/venv/bin/ruff format --check && .local/venv/bin/ruff check && local/check-types.sh
+requirements: ## pin the packages of every requirements.in with hashes; needs uv; UPGRADE=1 takes newer versions
+	@export UV_CUSTOM_COMPILE_COMMAND='make requirements  # uv pip compile --universal --python-version 3.11 --generate-hashes' \
+	  && all=.local/requirements.txt && mkdir -p .local && cat */requirements.txt requirements-dev.txt > $$all \
+	  && $(UV_COMPILE) $(if $(UPGRADE),--upgrade) */requirements.in requirements-dev.in -o $$all \
+	  && for file in */requirements.in requirements-dev.in; do \
+	    cp $$all $${file%.in}.txt && $(UV_COMPILE) $$file -o $${file%.in}.txt || exit 1; \
+	  done

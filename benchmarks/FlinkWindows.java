@@ -1,3 +1,5 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Map;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.table.api.EnvironmentSettings;
@@ -6,7 +8,8 @@ import org.apache.flink.table.api.TableEnvironment;
 /**
  * The windows as Flink SQL computes them, in one process.
  *
- * <p>Arguments: bootstrap servers, topic, output topic, URI of the folder for checkpoints.
+ * <p>Arguments: bootstrap servers, topic, output topic, URI of the folder for checkpoints, a file to create at the
+ * start of the query.
  */
 public class FlinkWindows {
     static final String READINGS = """
@@ -54,7 +57,7 @@ public class FlinkWindows {
                 TableEnvironment.create(EnvironmentSettings.newInstance().withConfiguration(configuration).build());
         tables.executeSql(READINGS.formatted(servers, arguments[1]));
         tables.executeSql(WINDOWS.formatted(servers, arguments[2]));
-        System.out.println("windows of 1 minute");
+        Files.createFile(Path.of(arguments[4]));
         tables.executeSql(QUERY).await();
     }
 }

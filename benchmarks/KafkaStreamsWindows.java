@@ -7,6 +7,8 @@ import java.io.UncheckedIOException;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.HashMap;
@@ -33,7 +35,8 @@ import org.apache.kafka.streams.state.WindowStore;
 /**
  * The windows as Kafka Streams computes them, exactly once.
  *
- * <p>Arguments: bootstrap servers, topic, output topic, application id, folder of the state.
+ * <p>Arguments: bootstrap servers, topic, output topic, application id, folder of the state, a file to create at the
+ * start.
  */
 public class KafkaStreamsWindows {
     static final ObjectMapper JSON =
@@ -41,7 +44,7 @@ public class KafkaStreamsWindows {
                     .setPropertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
                     .disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES);
 
-    public static void main(String[] arguments) {
+    public static void main(String[] arguments) throws IOException {
         KafkaStreams streams =
                 new KafkaStreams(
                         topology(arguments[1], arguments[2]),
@@ -56,7 +59,7 @@ public class KafkaStreamsWindows {
                     if (now == KafkaStreams.State.ERROR) Runtime.getRuntime().halt(1);
                 });
         Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(20))));
-        System.out.println("windows of 1 minute");
+        Files.createFile(Path.of(arguments[5]));
         streams.start();
     }
 

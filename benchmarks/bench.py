@@ -1,46 +1,52 @@
-"""Measure, side by side and in turns, and write down what was found: see `make bench`.
+"""Measure this project beside others, on the same data: see README.md and `make bench`.
 
-Several contenders run one after the other, round by round, so that what else the machine does hits all alike; results
-are medians of the rounds. The cases freshness, sustained and growth run the whole stack. All goes to
-results/<case>.json, with the machine and the versions; tables.py makes the tables of README.md and docs/performance.md
-from there, and the picture.
+The contenders of a case run in turns, round by round, so that other load on the machine affects all alike; results are
+medians of the rounds. The cases freshness, sustained and growth run the whole stack.
 """
+
+import os
+import sys
+from pathlib import Path
+
+# The cases use the generator's package and that of the stack without Docker. Python finds neither by itself: it looks
+# in this file's folder and, by the virtual environment, in common/.
+sys.path.extend(str(Path(__file__).resolve().parents[1] / folder) for folder in ("sensor-data-generator", "local"))
+# A stack of the benchmark's own. local_stack reads the variable when it is imported.
+os.environ["STACK_DIR"] = str(Path(__file__).resolve().parents[1] / ".local/bench")
 
 import fcntl
 import json
-import os
 import platform
 import re
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 import case_growth
 import case_live
 import case_producer
 import case_windows
 import case_windows_others
+import psutil
 import readings
 import tables
-from broker import FOLDER, ROOT, broker
-from measure import Wrong
+from broker import broker
+from local_stack.env_file import image_version
+from local_stack.errors import StackError, Unhealthy
+from local_stack.paths import ROOT, STACK
+from measure import WrongResult
 
-RESULTS = ROOT / "benchmarks/results"
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 
 Row = dict[str, Any]
 
 
 def rounds(case: str, contenders: dict[str, Callable[[], Row]]) -> list[Row]:
-    """Each contender ROUNDS times, in turns; of each the medians, and the spread of its CPU figure."""
+    """Run each contender ROUNDS times, in turns; a row for each."""
     found: dict[str, list[Row]] = {name: [] for name in contenders}
     for number in range(1, ROUNDS + 1):
         for name, run in contenders.items():
@@ -55,6 +61,7 @@ def describe(row: Row) -> str:
 
 
 def summary(rows: list[Row]) -> Row:
+    """The medians of all rounds, and the lowest and highest of the main figures."""
     medians = {name: round(statistics.median(row[name] for row in rows), 2) for name in rows[0]}
     spread = {f"{name}, lowest and highest": [round(pick(row[name] for row in rows), 2) for pick in (min, max)]
               for name in ("records/s", "CPU s/M")}  # fmt: skip
@@ -140,13 +147,12 @@ def machine() -> Row:
 
 
 def versions() -> Row:
-    env = dict(line.split("=") for line in (ROOT / ".env").read_text().splitlines() if "=" in line and line[0] != "#")
     packages = ("pyspark", "kafka-python", "confluent-kafka")
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
-        "kafka": env["KAFKA_IMAGE"].partition(":")[2],
-        "druid": env["DRUID_IMAGE"].partition(":")[2],
+        "kafka": image_version("KAFKA_IMAGE", os.environ),
+        "druid": image_version("DRUID_IMAGE", os.environ),
         "flink": re.findall("<flink.version>(.*)</flink.version>", (ROOT / "benchmarks/flink.pom.xml").read_text())[0],
     }
 
@@ -155,21 +161,21 @@ def main() -> None:
     wanted = os.environ.get("CASE")
     if wanted and wanted not in CASES:
         sys.exit(f"CASE is {wanted!r}: it must be one of {', '.join(CASES)}.")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    RESULTS.mkdir(exist_ok=True)
-    lock = (FOLDER / "lock").open("w")
+    STACK.mkdir(parents=True, exist_ok=True)
+    tables.RESULTS.mkdir(exist_ok=True)
+    lock = (STACK / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
     except BlockingIOError:
         sys.exit(
-            "Another `make bench` is running in this folder: wait for its end, two would spoil each other's figures."
+            "Another `make bench` runs in this repository, and each would distort the other's figures: wait for it."
         )
     failed = []
     for name in [wanted] if wanted else CASES:
         start = time.monotonic()
         try:
             rows = CASES[name]()
-        except Wrong as error:
+        except (WrongResult, StackError, Unhealthy) as error:
             print(f"{name}: no result: {error}", flush=True)
             failed.append(name)
             continue
@@ -182,12 +188,13 @@ def main() -> None:
             "minutes": round((time.monotonic() - start) / 60, 1),
             "rows": rows,
         }
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-        print(f"{name}: written to {RESULTS.relative_to(ROOT) / name}.json", flush=True)
+        path = tables.RESULTS / f"{name}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
+        print(f"{name}: written to {path.relative_to(ROOT)}", flush=True)
         if name in tables.SECTIONS:
             print(f"\n{tables.SECTIONS[name]({name: result})}", flush=True)
     if failed:
-        sys.exit(f"No result of {', '.join(failed)}: see above why.")
+        sys.exit(f"No result of {', '.join(failed)}: the reasons are above.")
 
 
 if __name__ == "__main__":

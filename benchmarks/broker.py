@@ -1,65 +1,67 @@
-"""A Kafka broker of the benchmark's own: the stack's jars and configuration, another folder, other ports."""
+"""A Kafka broker of the benchmark's own: the stack's jars and configuration, in another folder and on other ports."""
 
 import os
+import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / ".local/bench"
-PORT = "25092"
-os.environ |= {"STACK_DIR": str(FOLDER), "KAFKA_PORT": PORT, "KAFKA_CONTROLLER_PORT": "25093"}
-sys.path[:0] = [str(ROOT / "local"), str(ROOT / "sensor-data-generator")]
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from local_stack import servers
+from local_stack.env_file import env_file
+from local_stack.errors import StackError, Unhealthy
+from local_stack.kafka import Kafka
+from local_stack.paths import ROOT, STACK
+from service import contract
 
-from kafka.errors import KafkaError  # noqa: E402
+if (ROOT / ".local/bench").resolve() != STACK:
+    raise ImportError("bench.py must be the program: it sets STACK_DIR, so that no data of a user's stack is removed")
 
-from kafka import KafkaAdminClient  # noqa: E402
-
-from services import format_kafka_storage, services  # noqa: E402
-
-SERVERS = f"127.0.0.1:{PORT}"
+ENV = env_file(os.environ)
+PORTS = {name: str(25_000 + int(port) % 1_000) for name, port in ENV.items() if name.endswith("_PORT")}
+SERVERS = f"127.0.0.1:{PORTS['KAFKA_PORT']}"
 START_LIMIT = 60  # seconds
+TOPICS = contract.topics()
+PARTITIONS = TOPICS["raw"].partitions
 
 
 @contextmanager
-def broker() -> Iterator[subprocess.Popen[bytes]]:
-    """The running broker, with an empty log."""
-    service = services()["kafka0"]
-    data = FOLDER / "data/kafka"
-    subprocess.run(["rm", "-rf", str(data)], check=True)
-    data.mkdir(parents=True)
-    with (FOLDER / "kafka.log").open("wb") as log:
-        subprocess.run(format_kafka_storage(), check=True, stdout=log, stderr=log)
-        process = subprocess.Popen(service.command, cwd=service.folder, stdout=log, stderr=log)
-        try:
-            wait_until_ready(process)
-            yield process
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
+def broker() -> Iterator[None]:
+    """Run the broker, with an empty log. Raises StackError when it doesn't start."""
+    service = servers.kafka(ENV | PORTS, TOPICS["raw"].name)
+    for folder in service.data:
+        shutil.rmtree(folder, ignore_errors=True)
+    service.prepare()
+    service.run_setup()
+    log = STACK / "kafka.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(service.command, cwd=service.folder, stdout=file, stderr=file)
+    try:
+        wait_until_ready(process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
 
 def wait_until_ready(process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_LIMIT
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with KafkaAdminClient(bootstrap_servers=SERVERS, bootstrap_timeout_ms=2000) as admin:
-                admin.describe_topics()
+            Kafka(SERVERS).topics()
             return
-        except KafkaError:
+        except Unhealthy:
             time.sleep(0.5)
-    sys.exit(f"Kafka did not start in {START_LIMIT} s: see {FOLDER / 'kafka.log'}. Is port {PORT} free?")
+    raise StackError(f"Kafka did not start in {START_LIMIT} s: see {STACK / 'kafka.log'}. Is {SERVERS} free?")
 
 
-def create_topic(name: str, partitions: int = 2) -> str:
-    """Create a topic as kafka/create_topics.py does; returns its name."""
+def create_topic(name: str, partitions: int = PARTITIONS) -> str:
+    """Create a topic with the settings of both the raw and the rejected topic; returns its name."""
     settings = {
         "num_partitions": partitions,
         "replication_factor": 1,
-        "configs": {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(4 * 2**20)},
+        "configs": {**TOPICS["raw"].config, **TOPICS["rejected"].config},
     }
     with KafkaAdminClient(bootstrap_servers=SERVERS) as admin:
         admin.create_topics({name: settings}, wait_for_metadata=True)
@@ -69,3 +71,17 @@ def create_topic(name: str, partitions: int = 2) -> str:
 def delete_topics(*names: str) -> None:
     with KafkaAdminClient(bootstrap_servers=SERVERS) as admin:
         admin.delete_topics(list(names))
+
+
+def partitions_of(topic: str) -> list[TopicPartition]:
+    """The partitions of a topic that create_topic() made with the default number of them."""
+    return [TopicPartition(topic, number) for number in range(PARTITIONS)]
+
+
+def records_in(topic: str) -> int:
+    """The sum of the topic's end offsets: its records and, where there are transactions, their markers."""
+    consumer = KafkaConsumer(bootstrap_servers=SERVERS)
+    try:
+        return sum(consumer.end_offsets(partitions_of(topic)).values())
+    finally:
+        consumer.close()

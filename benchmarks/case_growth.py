@@ -1,4 +1,4 @@
-"""Case growth: how the stack starts, how it comes back after a kill, and queries once there is much to query."""
+"""Case growth: how fast the stack starts, recovers from a kill, and answers queries over many readings."""
 
 import signal
 import time
@@ -8,29 +8,26 @@ from statistics import median
 
 import psutil
 import requests
-
-from broker import ROOT
-from health import AGGREGATED, RAW, raw_offsets
 from live_figures import Row, percentiles, readme_queries
 from live_stack import Druid, LiveStack, live_stack, now, pause, say
-from measure import Wrong
-from services import router_url
+from local_stack.paths import ROOT
+from measure import WrongResult
 
 STARTS = 2
 LOADED = 60  # seconds under the default load before a stack is stopped, or a part killed
 
 PARTS = ["kafka0", "pyspark", "zookeeper", "coordinator", "broker", "historical", "indexer", "router"]
 KILLS = 2  # of each part
-BETWEEN = 10  # seconds from a recovery to the next kill
+KILL_INTERVAL = 10  # seconds from a recovery to the next kill
 RECOVERY_LIMIT = 300  # seconds
-LOOK = 0.1  # seconds from one look to the next
+CHECK_INTERVAL = 0.1  # seconds
 
 ROWS = 10_000_000
 SHORT_WINDOWS = {"WINDOW_DURATION": "10 seconds", "WATERMARK_DURATION": "10 seconds"}  # so that there are some
 FILL = {"NUM_ENTITIES": "200", "SENSOR_INTERVAL": "0", "NUM_PROCESSES": "2"}
-CLOSING = 45  # seconds of silence, after which all windows are closed and queryable
+CLOSING = 45  # seconds without readings, after which all windows are closed and can be queried
 RUNS = 30  # of each query
-LIMIT = 1800  # seconds that the rows may take
+LIMIT = 1800  # seconds to wait for the rows
 
 
 def growth() -> list[Row]:
@@ -38,7 +35,7 @@ def growth() -> list[Row]:
 
 
 def start_up() -> list[Row]:
-    """How long `make up` takes: without data, and after `make down`. All jars are there; page cache as it is."""
+    """How long `make up` takes without data and after `make down`. The jars are installed; the page cache stays."""
     cold, warm, back = [], [], []
     for number in range(STARTS):
         say(f"start {number + 1} of {STARTS}")
@@ -48,7 +45,7 @@ def start_up() -> list[Row]:
             stack.make("down")
             start = time.monotonic()
             warm.append(stack.up())
-            wait_until_druid_has(raw_offsets()[1])  # few of them are of after the start
+            wait_until_druid_has(stack, stack.readings())  # few of them came after the start
             back.append(time.monotonic() - start)
     return [
         {"measured": "start", "what": what, **spread(seconds)}
@@ -61,7 +58,7 @@ def start_up() -> list[Row]:
 
 
 def recovery() -> list[Row]:
-    """How long after a part's SIGKILL all is well again, under the default load, part by part."""
+    """How long it takes to recover from the SIGKILL of a part, under the default load, part by part."""
     found: dict[str, list[Row]] = {part: [] for part in PARTS}
     with live_stack() as stack:
         stack.up()
@@ -70,7 +67,7 @@ def recovery() -> list[Row]:
             for part in PARTS:
                 found[part].append(marks := recover(stack, part))
                 say(f"{part}, kill {number + 1} of {KILLS}: {marks}")
-                time.sleep(BETWEEN)
+                time.sleep(KILL_INTERVAL)
     return [
         {"measured": "recovery", "part": part, "what": what, **spread([row[what] for row in rows])}
         for part, rows in found.items()
@@ -86,8 +83,8 @@ NEW, HEALTHY, BACK = MARKS = (
 
 
 def recover(stack: LiveStack, part: str) -> Row:
-    """Kill it, with its children; the seconds until each of MARKS was so."""
-    druid, readings, pid = Druid(), raw_offsets()[1], stack.processes()[part]
+    """Kill a part and its children; the seconds until each of MARKS is reached. Raises WrongResult."""
+    druid, readings, pid = stack.druid(), stack.readings(), stack.processes()[part]
     process = psutil.Process(pid)
     family = [*process.children(recursive=True), process]
     killed, start = int(now()), time.monotonic()
@@ -97,59 +94,60 @@ def recover(stack: LiveStack, part: str) -> Row:
     say(f"{part} killed")
     query = (
         f'SELECT COUNT(*) FILTER (WHERE __time > MILLIS_TO_TIMESTAMP({killed})) AS "after",'
-        f' COUNT(*) FILTER (WHERE __time <= MILLIS_TO_TIMESTAMP({killed})) AS "before" FROM "{RAW}"'
+        f' COUNT(*) FILTER (WHERE __time <= MILLIS_TO_TIMESTAMP({killed})) AS "before" FROM "{stack.raw}"'
     )
     marks = dict[str, float]()
     while len(marks) < len(MARKS):
         if time.monotonic() - start > RECOVERY_LIMIT:
-            raise Wrong(f"{RECOVERY_LIMIT} s after {part} was killed there was only: {marks}")
-        time.sleep(LOOK)
+            raise WrongResult(f"{RECOVERY_LIMIT} s after {part} was killed, only these marks were reached: {marks}")
+        time.sleep(CHECK_INTERVAL)
         found: list[Row] = []
         with suppress(requests.RequestException):
             found = druid.rows(query, timeout=2)
         mark(marks, NEW, any(row["after"] > 0 for row in found), start)
         mark(marks, BACK, any(row["before"] >= readings for row in found), start)
-        # It starts several processes, so not before it can be the last thing that is missing.
+        # `make status` starts several processes, so not before it can be the last mark.
         if NEW in marks and HEALTHY not in marks and stack.processes().get(part, pid) != pid:
-            mark(marks, HEALTHY, stack.healthy(), start)
+            mark(marks, HEALTHY, stack.is_healthy(), start)
     return {name: round(max(marks[NEW], marks[name]), 1) for name in MARKS}
 
 
-def mark(marks: dict[str, float], name: str, so: bool, start: float) -> None:
-    """Note since when it is so; what isn't so any more was not yet so for good."""
-    if so:
+def mark(marks: dict[str, float], name: str, reached: bool, start: float) -> None:
+    """Keep since when a mark is reached. One that is lost again must be reached anew."""
+    if reached:
         marks.setdefault(name, time.monotonic() - start)
     else:
         marks.pop(name, None)
 
 
 def queries() -> list[Row]:
-    """README.md's queries over many readings: while Druid's tasks hold them, and when they are in segments."""
+    """The latencies of README.md's queries over many readings, in Druid's tasks first, then in segments."""
     with live_stack() as stack:
         stack.up(**SHORT_WINDOWS)
         say(f"{ROWS:,} readings as fast as they come")
         stack.up(**FILL)
-        wait_for("readings in Kafka", lambda: raw_offsets()[1], ROWS)
+        wait_for("readings in Kafka", stack.readings, ROWS)
         stack.stop_generator()
-        readings, druid = raw_offsets()[1], Druid()
-        wait_until_druid_has(readings)
-        wait_for("readings in the windows job", lambda: readings - stack.lag(), readings)
+        readings, druid = stack.readings(), stack.druid()
+        wait_until_druid_has(stack, readings)
+        wait_for("readings in the windows job", lambda: readings - stack.job_lag(), readings)
         pause(CLOSING, "the last windows close")
-        before = timed(druid, "before the handover")
-        for name in (RAW, AGGREGATED):
-            url = f"{router_url()}/druid/indexer/v1/supervisor/{name}/taskGroups/handoff"
+        before = timed(stack, druid, "before the handover")
+        for name in (stack.raw, stack.aggregated):
+            url = f"{stack.druid_url}/druid/indexer/v1/supervisor/{name}/taskGroups/handoff"
             requests.post(url, json={"taskGroupIds": [0]}, timeout=30).raise_for_status()
-        wait_for("readings in segments", lambda: stored(druid), readings)
-        return before + timed(druid, "after the handover")
+        wait_for("readings in segments", lambda: stored(druid, stack.raw), readings)
+        return before + timed(stack, druid, "after the handover")
 
 
-def timed(druid: Druid, stage: str) -> list[Row]:
-    """Each of the queries RUNS times, in turns."""
+def timed(stack: LiveStack, druid: Druid, stage: str) -> list[Row]:
+    """Run each of the queries RUNS times, in turns."""
     examples = readme_queries((ROOT / "README.md").read_text())
-    recent = f"SELECT COUNT(*) AS n FROM \"{RAW}\" WHERE __time > CURRENT_TIMESTAMP - INTERVAL '10' MINUTE"
+    recent = f"SELECT COUNT(*) AS n FROM \"{stack.raw}\" WHERE __time > CURRENT_TIMESTAMP - INTERVAL '10' MINUTE"
     common = {
-        "measured": "query", "segments": stage, "readings": count(druid, RAW), "readings in segments": stored(druid),
-        "windows": count(druid, AGGREGATED), "readings of the last ten minutes": druid.number(recent),
+        "measured": "query", "segments": stage,
+        "readings": count(druid, stack.raw), "readings in segments": stored(druid, stack.raw),
+        "windows": count(druid, stack.aggregated), "readings of the last ten minutes": druid.number(recent),
     }  # fmt: skip
     took: dict[str, list[tuple[float, int]]] = {name: [] for name in examples}
     for run in range(RUNS):
@@ -170,28 +168,28 @@ def count(druid: Druid, datasource: str) -> int:
     return druid.number(f'SELECT COUNT(*) AS n FROM "{datasource}"')
 
 
-def stored(druid: Druid) -> int:
-    """The readings that are in segments, which are served."""
+def stored(druid: Druid, datasource: str) -> int:
+    """The rows in segments that are served."""
     return druid.number(
-        f"SELECT SUM(num_rows) AS n FROM sys.segments WHERE datasource = '{RAW}'"
+        f"SELECT SUM(num_rows) AS n FROM sys.segments WHERE datasource = '{datasource}'"
         " AND is_published = 1 AND is_available = 1 AND is_realtime = 0"
     )
 
 
-def wait_until_druid_has(readings: int) -> None:
-    druid = Druid()
-    wait_for("readings in Druid", lambda: count(druid, RAW), readings)
+def wait_until_druid_has(stack: LiveStack, readings: int) -> None:
+    druid = stack.druid()
+    wait_for("readings in Druid", lambda: count(druid, stack.raw), readings)
 
 
-def wait_for(what: str, seen: Callable[[], int], wanted: int) -> None:
-    """Wait until so many are seen; raises Wrong when it takes too long."""
+def wait_for(what: str, count_now: Callable[[], int], wanted: int) -> None:
+    """Wait until count_now() is `wanted` or more. Raises WrongResult when that takes too long."""
     start = next_line = time.monotonic()
-    while (number := seen()) < wanted:
+    while (number := count_now()) < wanted:
         if time.monotonic() >= next_line:
             next_line += 10
             say(f"{number:,} of {wanted:,} {what}")
         if time.monotonic() - start > LIMIT:
-            raise Wrong(f"{number:,} of {wanted:,} {what} after {LIMIT} s")
+            raise WrongResult(f"only {number:,} of {wanted:,} {what} after {LIMIT} s")
         time.sleep(0.5)
 
 

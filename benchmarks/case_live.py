@@ -4,8 +4,6 @@ import time
 from statistics import median
 from typing import NamedTuple
 
-import broker  # noqa: F401  (which lets the next ones be found)
-from health import AGGREGATED, RAW, Unhealthy, raw_offsets
 from live_figures import (
     Arrivals,
     Latencies,
@@ -21,11 +19,12 @@ from live_figures import (
     window_starts,
 )
 from live_stack import Druid, LiveStack, cores, live_stack, now, pause, say
-from measure import Wrong
+from local_stack.errors import Unhealthy
+from measure import WrongResult
 
 
 class Load(NamedTuple):
-    """What the generator sends: `rate` is the least that it must be, in records/s."""
+    """What the generator sends; it must reach `rate` (records/s) at least."""
 
     name: str
     vehicles: int
@@ -34,23 +33,24 @@ class Load(NamedTuple):
     window: int  # seconds
 
 
-# At the default load windows of a minute would be few.
+# At the default load there would be few windows of a minute.
 LOADS = [Load("the default load", 200, 5, 39, 10), Load("5,000 records/s", 1000, 0.19, 5000, 60)]
-WATERMARK = 30  # seconds: the default of three minutes would only make it longer
+WATERMARK = 30  # seconds; the default of three minutes would only make the case longer
 WARM_UP, QUIET, POLLED = 60, 120, 180  # seconds
 POLL, POLL_WINDOWS = 0.025, 0.1  # seconds from one poll to the next
-TAIL = 60  # seconds that the last rows may take
+TAIL = 60  # seconds to wait for the last rows
 
-RUNGS = [30_000, 60_000, 90_000]  # records/s
-SUSTAINED_VEHICLES = 1000  # of all rungs: the generator looks a new vehicle's counter up in the whole topic
+RATES = [30_000, 60_000, 90_000]  # records/s
+# At every rate: for new vehicles the generator would search the whole topic for their last seq.
+SUSTAINED_VEHICLES = 1000
 SUSTAINED = 300  # seconds
 SETTLE = 20  # seconds
-CLOSING = 60 + WATERMARK + 20  # seconds of silence, after which all windows are closed
+CLOSING = 60 + WATERMARK + 20  # seconds without readings, after which all windows are closed
 SAMPLE = 5  # seconds from one to the next
 
 
 class Polled(NamedTuple):
-    """What was seen of the readings and of the windows, and how long the queries took. Milliseconds."""
+    """The arrivals of readings and of windows, and the latencies of the queries; times in milliseconds."""
 
     start: int
     end: int
@@ -60,9 +60,9 @@ class Polled(NamedTuple):
 
 
 def freshness() -> list[Row]:
-    """How long it takes until a reading, and until a window, can be queried; at the default load, what the parts use.
+    """The latency of a reading and of a window until each can be queried; at the default load, what the parts use.
 
-    A latency ends when the answer that holds the row has come: it includes the query, and the wait for the next poll.
+    A latency ends with the answer that holds the row: it includes the query, and the wait for the next poll.
     """
     return [row for load in LOADS for row in freshness_at(load)]
 
@@ -78,24 +78,24 @@ def freshness_at(load: Load) -> list[Row]:
         )
         pause(load.window + WATERMARK + 5, "until the first window is closed")
         say("warm-up, with polls")
-        poll(load, WARM_UP)
-        rows = idle(stack, load) if load is LOADS[0] else []
-        before, start = raw_offsets()[1], time.monotonic()
-        polled = poll(load, POLLED)
-        rate = (raw_offsets()[1] - before) / (time.monotonic() - start)
+        poll(stack, load, WARM_UP)
+        rows = use(stack, load) if load is LOADS[0] else []
+        before, start = stack.readings(), time.monotonic()
+        polled = poll(stack, load, POLLED)
+        rate = (stack.readings() - before) / (time.monotonic() - start)
         if rate < load.rate:
-            raise Wrong(f"the generator sent {rate:,.0f} records/s only")
+            raise WrongResult(f"the generator sent only {rate:,.0f} records/s, and {load.rate:,} are needed")
         common = {
             "load": load.name, "vehicles": load.vehicles, "records/s": round(rate, 1), "window s": load.window,
             "watermark s": WATERMARK, "seconds": POLLED, "poll ms": POLL * 1000,
         }  # fmt: skip
-        found = [{"measured": what, **common, **row} for what, row in latencies(load, polled).items()]
+        found = [{"measured": what, **common, **row} for what, row in latencies(stack, load, polled).items()]
         say("; ".join(f"{row['measured']}: p50 {row['p50 ms']} ms, p99 {row['p99 ms']} ms" for row in found))
     return found + rows
 
 
-def idle(stack: LiveStack, load: Load) -> list[Row]:
-    """What each part uses while nobody asks Druid anything."""
+def use(stack: LiveStack, load: Load) -> list[Row]:
+    """What each part uses while nobody queries Druid."""
     before, start = stack.cpu(), time.monotonic()
     pause(QUIET, "CPU and memory, without polls")
     seconds = time.monotonic() - start
@@ -105,9 +105,9 @@ def idle(stack: LiveStack, load: Load) -> list[Row]:
     return [{"measured": "use", "load": load.name, "seconds": round(seconds), **row} for row in [*rows, total]]
 
 
-def poll(load: Load, seconds: float) -> Polled:
-    """Ask Druid again and again for what is new; ends when all from before the time is over has come."""
-    druid, window, delay = Druid(), load.window * 1000, (load.window + WATERMARK) * 1000
+def poll(stack: LiveStack, load: Load, seconds: float) -> Polled:
+    """Ask Druid again and again for what is new, for `seconds` and until all rows of this time have come."""
+    druid, window, delay = stack.druid(), load.window * 1000, (load.window + WATERMARK) * 1000
     start = int(now())
     end = start + round(seconds * 1000)
     raw, windows = Arrivals(load.vehicles, start), Arrivals(load.vehicles, start - delay)
@@ -117,12 +117,12 @@ def poll(load: Load, seconds: float) -> Polled:
     while not (raw.passed(end) and windows.complete(wanted)):
         asked = now()
         if asked > end + TAIL * 1000:
-            raise Wrong(f"not all rows of {load.name} were queryable {TAIL} s after the end")
-        add(druid, raw, RAW)
+            raise WrongResult(f"not all rows of {load.name} were queryable {TAIL} s after the end")
+        add(druid, raw, stack.raw)
         polled.queries.append((now() - asked, 1))
         if time.monotonic() >= next_windows:
             next_windows += POLL_WINDOWS
-            add(druid, windows, AGGREGATED)
+            add(druid, windows, stack.aggregated)
         if time.monotonic() >= next_line:
             next_line += 30
             say(f"polls, {max(0, (end - asked) / 1000):.0f} s to go")
@@ -139,22 +139,22 @@ def add(druid: Druid, arrivals: Arrivals, datasource: str) -> None:
     arrivals.add(now(), {row["t"]: row["n"] for row in counts})
 
 
-def latencies(load: Load, polled: Polled) -> dict[str, Row]:
-    """The percentiles; raises Wrong where the polls have not seen each reading once."""
+def latencies(stack: LiveStack, load: Load, polled: Polled) -> dict[str, Row]:
+    """The percentiles. Raises WrongResult unless the polls have seen each row once."""
     start, end, window = polled.start, polled.end, load.window * 1000
     found = raw_latencies(polled.raw.arrived, end)
-    there = Druid().number(
-        f'SELECT COUNT(*) AS n FROM "{RAW}"'
+    there = stack.druid().number(
+        f'SELECT COUNT(*) AS n FROM "{stack.raw}"'
         f" WHERE __time >= MILLIS_TO_TIMESTAMP({start}) AND __time < MILLIS_TO_TIMESTAMP({end})"
     )
     if there != (seen := sum(rows for _, rows in found)) or not seen:
-        raise Wrong(f"the polls saw {seen} readings, and there are {there}")
+        raise WrongResult(f"the polls saw {seen} readings, and there are {there}")
     starts = window_starts(start, end, window, WATERMARK * 1000)
     by_clock, by_reading = window_latencies(
         polled.windows.arrived, starts, window + WATERMARK * 1000, polled.raw.times()
     )
     if (rows := sum(number for _, number in by_clock)) != len(starts) * load.vehicles:
-        raise Wrong(f"the polls saw {rows} rows of {len(starts)} windows with {load.vehicles} vehicles each")
+        raise WrongResult(f"the polls saw {rows} rows of {len(starts)} windows with {load.vehicles} vehicles each")
     queries = percentiles(polled.queries)
     return {
         "raw": percentiles(found) | {"query p50 ms": queries["p50 ms"], "query p99 ms": queries["p99 ms"]},
@@ -164,35 +164,35 @@ def latencies(load: Load, polled: Polled) -> dict[str, Row]:
 
 
 def sustained() -> list[Row]:
-    """The rungs of the ladder up to the first that doesn't hold."""
+    """One rate after the other, up to the first that doesn't hold."""
     rows: list[Row] = []
     with live_stack() as stack:
         stack.up(NUM_ENTITIES=str(SUSTAINED_VEHICLES), WATERMARK_DURATION=f"{WATERMARK} seconds")
-        for wanted in RUNGS:
-            rows.append(rung(stack, wanted))
+        for wanted in RATES:
+            rows.append(at_rate(stack, wanted))
             if rows[-1]["why not"]:
                 break
-        # Before the books: they read all records, and would have to do it again.
+        # Before the ledger reads all records: it would have to read them again.
         stack.stop_generator()
         pause(CLOSING, "until the last windows are closed")
     return rows
 
 
-def rung(stack: LiveStack, wanted: int) -> Row:
-    """One rate, with all parts on: whether the lags stay bounded, and what each part uses."""
+def at_rate(stack: LiveStack, wanted: int) -> Row:
+    """Whether the lags stay bounded at a rate (records/s), and what each part uses."""
     say(f"sustained: {wanted:,} records/s")
-    # A little more than is wanted, or what the generator can.
+    # A little more than wanted, or as much as the generator can send.
     stack.up(NUM_ENTITIES=str(SUSTAINED_VEHICLES), SENSOR_INTERVAL=f"{SUSTAINED_VEHICLES / wanted / 1.05:.5f}")
     pause(SETTLE, "settling")
     samples: list[Sample] = []
-    first, start, before = raw_offsets()[1], time.monotonic(), stack.cpu()
+    first, start, before = stack.readings(), time.monotonic(), stack.cpu()
     used, used_at, highest = before, start, dict[str, float]()
     while (at := time.monotonic() - start) < SUSTAINED:
         time.sleep(SAMPLE - at % SAMPLE)
         try:
-            # The rows before the offsets: the lag is that or less.
-            rows = Druid().number(f'SELECT COUNT(*) AS n FROM "{RAW}"')
-            lag, end = stack.lag(), raw_offsets()[1]
+            # The rows before the offsets: so the real lag is not larger.
+            rows = stack.druid().number(f'SELECT COUNT(*) AS n FROM "{stack.raw}"')
+            lag, end = stack.job_lag(), stack.readings()
         except (OSError, Unhealthy) as error:
             say(f"no answer: {error}")
             continue
@@ -210,7 +210,7 @@ def rung(stack: LiveStack, wanted: int) -> Row:
         if behind(wanted, samples[-1:]):
             break
     seconds = time.monotonic() - start
-    rate = (raw_offsets()[1] - first) / seconds
+    rate = (stack.readings() - first) / seconds
     mean = cores(before, stack.cpu(), seconds)
     reasons = why_not(wanted, rate, samples, SUSTAINED)
     say(f"{wanted:,} records/s: {'; '.join(reasons) or 'sustained'}")
@@ -231,5 +231,5 @@ def rung(stack: LiveStack, wanted: int) -> Row:
 
 
 def rounded(lag: list[int]) -> int | None:
-    """The median; None where nothing was heard."""
+    """The median; None without samples."""
     return round(median(lag)) if lag else None

@@ -9,23 +9,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
-
-from broker import ROOT, SERVERS, create_topic, delete_topics
+from broker import SERVERS, create_topic, delete_topics, records_in
 from install import install_jars
-from measure import Wrong
-from services import java
-from settings import JARS, image_version
+from local_stack.env_file import image_version
+from local_stack.java import java
+from local_stack.paths import JARS, ROOT, STACK
+from measure import WrongResult
+from service import state
 
 TOOLS = JARS / "kafka-tools"
+STATE_FILE = STACK / "generator.json"
 SECONDS = 10
-RECORDS = 2_000_000  # of the one that is told a number, not a time
+RECORDS = 2_000_000  # of ProducerPerformance, which takes a number of records and not a time
 RECORD_BYTES = 128
 _number = itertools.count(1)
 
 
 class Sent(NamedTuple):
-    """One run; the process's start is not in `cpu`."""
+    """The figures of one run. `cpu` is without the start of the process."""
 
     records: int
     seconds: float
@@ -34,57 +35,60 @@ class Sent(NamedTuple):
 
 
 def run(command: list[str], **environment: str) -> tuple[str, float, float]:
-    """What it said, its CPU seconds and its largest memory (MiB; of the largest where it has children)."""
+    """The program's output, its CPU seconds and its largest memory (MiB; of the largest of its processes).
+
+    Raises WrongResult when it fails.
+    """
     env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": SERVERS, "SENSOR_INTERVAL": "0", **environment}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
-    said = process.stdout.read()
+    output = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise Wrong(f"{command} ended with {process.returncode}: {said[-2000:]}")
-    return said, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-
-
-def records_in(topic: str) -> int:
-    consumer = KafkaConsumer(bootstrap_servers=SERVERS)
-    ends = consumer.end_offsets([TopicPartition(topic, number) for number in range(2)])
-    consumer.close()
-    return sum(ends.values())
+        raise WrongResult(f"{command} ended with {process.returncode}: {output[-2000:]}")
+    return output, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def script(path: str, **environment: str) -> Sent:
-    """A Python producer that sends for SCRIPT_DURATION seconds and says how much."""
+    """Run a Python producer that sends for SCRIPT_DURATION seconds and writes its counts to GENERATOR_STATE_FILE."""
     command, cpu, peak, acknowledged = [sys.executable, str(ROOT / path)], [], 0.0, 0
-    for seconds in (0, SECONDS):
+    for seconds in (0, SECONDS):  # the first run takes what a start takes
         topic = create_topic(f"sent-{next(_number)}")
-        said, used, peak = run(command, KAFKA_TOPIC=topic, SCRIPT_DURATION=str(seconds), **environment)
+        STATE_FILE.unlink(missing_ok=True)
+        _, used, peak = run(
+            command,
+            KAFKA_RAW_TOPIC=topic,
+            SCRIPT_DURATION=str(seconds),
+            GENERATOR_STATE_FILE=str(STATE_FILE),
+            **environment,
+        )
         cpu.append(used)
-        [(sent, acknowledged_, failed)] = re.findall(r"(\d+) sent, (\d+) acknowledged, (\d+) failed$", said, re.M)[-1:]
-        acknowledged = int(acknowledged_)
-        if int(failed) or int(sent) != acknowledged or records_in(topic) != acknowledged:
-            raise Wrong(f"{path}: {sent} sent, {acknowledged} acknowledged, {records_in(topic)} in the topic")
+        counts, there = state.read(STATE_FILE)["run"], records_in(topic)
+        acknowledged = counts["acknowledged"]
+        if counts["failed"] or not counts["sent"] == acknowledged == there:
+            raise WrongResult(f"{path}: the topic has {there} records, and the state file {counts}")
         delete_topics(topic)
     return Sent(acknowledged, SECONDS, cpu[1] - cpu[0], peak)
 
 
 def performance() -> Sent:
-    """Kafka's ProducerPerformance: random bytes of a record's length, in Java."""
+    """Run Kafka's ProducerPerformance: random bytes of a record's length, in Java."""
     if not TOOLS.exists():
-        pom = ROOT / "benchmarks/tools.pom.xml"
-        install_jars("Kafka's tools", pom, TOOLS, f"-Dkafka.version={image_version('KAFKA_IMAGE')}")
+        pom, version = ROOT / "benchmarks/tools.pom.xml", image_version("KAFKA_IMAGE", os.environ)
+        install_jars("Kafka's tools", pom, TOOLS, f"-Dkafka.version={version}")
     tool = [java(), "-cp", f"{TOOLS}/*", "org.apache.kafka.tools.ProducerPerformance", "--throughput", "-1"]
-    given = ["acks=all", "enable.idempotence=true", "compression.type=lz4", "linger.ms=20", "batch.size=131072"]
-    properties = ["--producer-props", f"bootstrap.servers={SERVERS}", *given]
+    settings = ["acks=all", "enable.idempotence=true", "compression.type=lz4", "linger.ms=20", "batch.size=131072"]
+    properties = ["--producer-props", f"bootstrap.servers={SERVERS}", *settings]
     cpu, peak, rate = [], 0.0, 0.0
     for number in (1, RECORDS):
         topic = create_topic(f"sent-{next(_number)}")
         sizes = ["--topic", topic, "--num-records", str(number), "--record-size", str(RECORD_BYTES)]
-        said, used, peak = run([*tool, *sizes, *properties])
+        output, used, peak = run([*tool, *sizes, *properties])
         cpu.append(used)
-        rate = float(re.findall(r"([\d.]+) records/sec", said)[-1])
-        if records_in(topic) != number:
-            raise Wrong(f"ProducerPerformance: {number} sent, {records_in(topic)} in the topic")
+        rate = float(re.findall(r"([\d.]+) records/sec", output)[-1])  # Kafka's tool gives it nowhere else
+        if (there := records_in(topic)) != number:
+            raise WrongResult(f"ProducerPerformance: {number} records sent, {there} in the topic")
         delete_topics(topic)
     return Sent(RECORDS, RECORDS / rate, cpu[1] - cpu[0], peak)
 
@@ -94,6 +98,9 @@ CONTENDERS: dict[str, Callable[[], Sent]] = {
     "ours": partial(script, OURS),
     "ours, two processes": partial(script, OURS, NUM_PROCESSES="2"),
     "the original's way": partial(script, "benchmarks/original_producer.py"),
-    "confluent-kafka": partial(script, "benchmarks/confluent_producer.py"),
+    # It sends our fleet's records.
+    "confluent-kafka": partial(
+        script, "benchmarks/confluent_producer.py", PYTHONPATH=str(ROOT / "sensor-data-generator")
+    ),
     "ProducerPerformance": performance,
 }

@@ -14,19 +14,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from broker import SERVERS, create_topic, delete_topics, partitions_of
 from kafka import KafkaConsumer, TopicPartition
-
-from broker import FOLDER, ROOT, SERVERS, create_topic, delete_topics
-from measure import Wrong, usage
+from local_stack.paths import ROOT, STACK
+from measure import WrongResult, usage
 from readings import Window
+from service import contract
 
 LIMIT = 1800  # seconds that a run may take
-RUN = FOLDER / "run"
+RUN = STACK / "run"  # a new folder for each run
+READY = RUN / "ready"  # a file that each contender creates once its query has been started
 _number = itertools.count(1)
 
 
 class Drained(NamedTuple):
-    """One run: rates and CPU without the start of the process."""
+    """The figures of one run, from the moment when its query has been started."""
 
     seconds: float
     cpu: float
@@ -38,24 +40,23 @@ Windows = dict[Window, Values]
 
 
 def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Drained:
-    """pyspark.py as it is, its checks, its rejects and its exactly-once sink included; `heap` if not its default."""
-    names = {name: create_topic(f"{name}-{next(_number)}", 1) for name in ("rejected", "progress", "control")}
-    output = create_topic(f"windows-{next(_number)}")
+    """Run pyspark.py as it is, with its checks, its rejected records and its exactly-once sink.
+
+    `heap` is Spark's memory where it is not the default.
+    """
+    created = {role: create_topic(f"{role}-{next(_number)}", 1) for role in ("rejected", "progress", "control")}
+    created["aggregated"] = output = create_topic(f"windows-{next(_number)}")
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": SERVERS,
-        "KAFKA_INPUT_TOPIC": topic,
-        "KAFKA_OUTPUT_TOPIC": output,
-        **{f"KAFKA_{name.upper()}_TOPIC": created for name, created in names.items()},
+        **{contract.setting(role): name for role, name in {"raw": topic, **created}.items()},
         "CHECKPOINT_LOCATION": str(RUN / "checkpoint"),
-        "PROGRESS_FILE": str(RUN / "progress.json"),
+        "WINDOWS_JOB_STATE_FILE": str(READY),  # written first when the query has been started
         "WINDOW_DURATION": f"{window} seconds",
     }
     if heap:
         environment["SPARK_DRIVER_MEMORY"] = heap
-    partition, tokens = (
-        TopicPartition(names["progress"], 0),
-        KafkaConsumer(bootstrap_servers=SERVERS, isolation_level="read_committed", auto_offset_reset="earliest"),
-    )
+    partition = TopicPartition(created["progress"], 0)
+    tokens = KafkaConsumer(bootstrap_servers=SERVERS, isolation_level="read_committed", auto_offset_reset="earliest")
     tokens.assign([partition])
     written = 0
 
@@ -72,15 +73,16 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
         return drained
     finally:
         tokens.close()
-        delete_topics(output, *names.values())
+        delete_topics(*created.values())
 
 
 def original(topic: str, expected: Windows, window: int = 60) -> Drained:
     output = create_topic(f"windows-{next(_number)}")
     consumer = KafkaConsumer(bootstrap_servers=SERVERS)
-    partitions = [TopicPartition(output, number) for number in range(2)]
+    partitions = partitions_of(output)
     script = str(ROOT / "benchmarks/original_windows.py")
-    command = [sys.executable, script, SERVERS, topic, output, str(RUN / "checkpoint"), f"{window} seconds"]
+    arguments = [SERVERS, topic, output, str(RUN / "checkpoint"), f"{window} seconds", str(READY)]
+    command = [sys.executable, script, *arguments]
     try:
         drained = drain(command, {}, lambda: sum(consumer.end_offsets(partitions).values()), len(expected))
         check(output, expected, alike)
@@ -91,14 +93,14 @@ def original(topic: str, expected: Windows, window: int = 60) -> Drained:
 
 
 def alike(found: Values, expected: Values) -> bool:
-    """Exactly so where the original's query is: it may round an average the other way, and last() is any reading's."""
+    """Equal where the original's query is exact: it may round an average the other way, and last() is any reading's."""
     return abs(found["avg_temp"] - expected["avg_temp"]) < 0.011 and all(
         found[name] == expected[name] for name in ("count", "min_temp", "max_temp")
     )
 
 
 def drain(command: list[str], environment: dict[str, str], emitted: Callable[[], int], number: int) -> Drained:
-    """Run until that number of windows is in the output topic."""
+    """Run the command until `number` windows (or whatever `emitted` counts) are committed. Raises WrongResult."""
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
     log = RUN / "log"
@@ -106,7 +108,7 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=file, stderr=file)
     try:
         deadline = time.monotonic() + LIMIT
-        wait_for(lambda: b"windows of" in log.read_bytes(), process, log, deadline)
+        wait_for(READY.exists, process, log, deadline)
         start, before = time.monotonic(), usage(process.pid)
         wait_for(lambda: emitted() >= number, process, log, deadline)
         seconds, after = time.monotonic() - start, usage(process.pid)
@@ -121,28 +123,31 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
 
 
 def check(output: str, expected: Windows, same: Callable[[Values, Values], bool]) -> None:
-    """Raises Wrong unless the topic holds these windows, each once."""
+    """Raises WrongResult unless the topic holds exactly the expected windows, each once."""
     found = read(output)
     if found.keys() != expected.keys():
-        raise Wrong(f"{output} has {len(found)} windows that are not the {len(expected)} expected ones")
+        missing, extra = len(expected.keys() - found.keys()), len(found.keys() - expected.keys())
+        raise WrongResult(f"{output} lacks {missing} of the {len(expected)} windows expected and has {extra} others")
     for window, values in found.items():
         if not same(values, expected[window]):
-            raise Wrong(f"{output} says {values} of window {window}, and it is {expected[window]}")
+            raise WrongResult(f"window {window} in {output} is {values}: expected was {expected[window]}")
 
 
 def wait_for(check: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
     while not check():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Wrong(f"it ended or took more than {LIMIT} s: {log.read_text()[-2000:]}")
+            code = process.poll()
+            why = f"took more than {LIMIT} s" if code is None else f"ended with {code}"
+            raise WrongResult(f"the process {why}: {log.read_text()[-2000:]}")
         time.sleep(0.05)
 
 
 def read(output: str) -> Windows:
-    """The windows of a topic; raises Wrong where one comes twice."""
+    """The windows of a topic. Raises WrongResult when one of them appears twice."""
     consumer = KafkaConsumer(
         bootstrap_servers=SERVERS, isolation_level="read_committed", enable_auto_commit=False, consumer_timeout_ms=3000
     )
-    partitions = [TopicPartition(output, number) for number in range(2)]
+    partitions = partitions_of(output)
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
     found: Windows = {}
@@ -151,7 +156,7 @@ def read(output: str) -> Windows:
         row = json.loads(message.value)
         window = int(datetime.fromisoformat(row["window_start"]).timestamp()), row["entity"]
         if window in found:
-            raise Wrong(f"window {window} came twice")
+            raise WrongResult(f"window {window} appears twice in {output}")
         found[window] = {name: row[name] for name in names}
     consumer.close()
     return found

@@ -1,58 +1,55 @@
 """Case windows, by others: the same topic into the same windows by Kafka Streams and by Flink SQL.
 
-Both in one JVM with two threads of work, and tuned as somebody who knows them would: their files say how.
+Each runs in one JVM with two threads of work, and is tuned as an expert would; the settings are in its .java file.
 """
 
 import itertools
 import operator
+import os
 from functools import partial
 from pathlib import Path
 
-from kafka.errors import RetriableError
-
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-
-from broker import ROOT, SERVERS, create_topic, delete_topics
-from case_windows import RUN, Drained, Windows, alike, check, drain
+from broker import SERVERS, create_topic, delete_topics, partitions_of, records_in
+from case_windows import READY, RUN, Drained, Windows, alike, check, drain
 from install import digest, install_jars, once
-from services import java
-from settings import JARS, image_version
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import RetriableError
+from local_stack.env_file import image_version
+from local_stack.java import java
+from local_stack.paths import JARS, ROOT
 
 HERE = ROOT / "benchmarks"
 HEAP = "768m"  # as ours
-# With many vehicles Kafka Streams, which holds an open window twice, would spend 40 % of the time on garbage.
+# With many vehicles Kafka Streams, which holds each open window twice, would spend 40 % of the time on garbage
+# collection.
 LARGE_FLEET = 50_000  # vehicles
 LARGE_HEAP = "1536m"
 _number = itertools.count(1)
 
 
 def kafka_streams(topic: str, expected: Windows) -> Drained:
-    """Exactly once; all its windows must be as ours.
+    """Exactly once; all its windows must equal ours.
 
-    Its stream time is a partition's own, where our watermark is the newest time of all. The windows closed at the end
-    are the same nevertheless: the last readings of all vehicles have one time, so every partition gets that far.
+    Its stream time belongs to one partition, while our watermark follows the newest reading of all. The windows closed
+    at the end are the same nevertheless: the last readings of all vehicles have the same time, in every partition.
     """
-    kafka = f"-Dkafka.version={image_version('KAFKA_IMAGE')}"
-    jars = install("Kafka Streams", "kafka-streams", kafka)
-    application = f"streams-{next(_number)}"  # its own topics begin with that as well
+    jars = install("Kafka Streams", "kafka-streams", f"-Dkafka.version={image_version('KAFKA_IMAGE', os.environ)}")
+    application = f"streams-{next(_number)}"  # a prefix of the topics that it creates
     output = create_topic(f"{application}-windows")
-    partitions = [TopicPartition(topic, number) for number in range(2)]
-    consumer = KafkaConsumer(bootstrap_servers=SERVERS)
-    readings = sum(consumer.end_offsets(partitions).values())
-    consumer.close()
+    readings = records_in(topic)
     admin = KafkaAdminClient(bootstrap_servers=SERVERS)
 
     def done() -> int:
-        # The output's offsets count the ends of transactions too. The offsets of the readings are in the transactions
-        # of the windows: once all readings are committed, so are all windows that they close.
+        # The output's offsets count the markers of transactions, too. A transaction commits the offsets of readings
+        # together with the windows that they close: with all readings, all windows are committed.
         try:
             return sum(committed.offset for committed in admin.list_group_offsets(application)[application].values())
-        except RetriableError:  # the broker's very first group: its topic of offsets is being made
+        except RetriableError:  # the first group of the broker, which is still creating the topic of offsets
             return 0
 
     try:
         heap = LARGE_HEAP if len({vehicle for _, vehicle in expected}) > LARGE_FLEET else HEAP
-        arguments = (SERVERS, topic, output, application, str(RUN / "state"))
+        arguments = (SERVERS, topic, output, application, str(RUN / "state"), str(READY))
         drained = drain(command(heap, jars, "KafkaStreamsWindows.java", *arguments), {}, done, readings)
         check(output, expected, operator.eq)
         return drained
@@ -62,13 +59,13 @@ def kafka_streams(topic: str, expected: Windows) -> Drained:
 
 
 def flink(topic: str, expected: Windows) -> Drained:
-    """At least once; its windows may differ from ours as the original's do."""
+    """At least once; its windows may differ from ours as those of the original do, see alike()."""
     jars = install("Flink", "flink")
     output = create_topic(f"flink-{next(_number)}")
-    partitions = [TopicPartition(output, number) for number in range(2)]
-    consumer = KafkaConsumer(bootstrap_servers=SERVERS)
+    consumer, partitions = KafkaConsumer(bootstrap_servers=SERVERS), partitions_of(output)
     try:
-        program = command(HEAP, jars, "FlinkWindows.java", SERVERS, topic, output, (RUN / "checkpoints").as_uri())
+        arguments = (SERVERS, topic, output, (RUN / "checkpoints").as_uri(), str(READY))
+        program = command(HEAP, jars, "FlinkWindows.java", *arguments)
         drained = drain(program, {}, lambda: sum(consumer.end_offsets(partitions).values()), len(expected))
         check(output, expected, alike)
         return drained
@@ -78,12 +75,12 @@ def flink(topic: str, expected: Windows) -> Drained:
 
 
 def command(heap: str, jars: Path, program: str, *arguments: str) -> list[str]:
-    """Java's source launcher: it compiles the program in memory and then runs it; the clock starts after that."""
+    """By Java's source launcher, which compiles the program in memory and then runs it; the clock starts after that."""
     return [java(), f"-Xmx{heap}", "-XX:+UseParallelGC", "-cp", f"{jars}/*", str(HERE / program), *arguments]
 
 
 def install(what: str, name: str, *properties: str) -> Path:
-    """The jars of `name`.pom.xml by Maven, once; returns their folder."""
+    """Install the jars of `name`.pom.xml by Maven, once; returns their folder."""
     pom, target = HERE / f"{name}.pom.xml", JARS / name
     stamp = JARS / f"{name}.installed"
     once(what, stamp, digest(pom, *properties), partial(install_jars, what, pom, target, *properties))

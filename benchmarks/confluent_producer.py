@@ -1,19 +1,17 @@
-"""Our fleet's records, sent by confluent-kafka (librdkafka, in C) with the same guarantees and every result checked."""
+"""Our fleet's records, sent by confluent-kafka (librdkafka, in C) with the same guarantees and every result checked.
+
+case_producer.py runs it with sensor-data-generator/ in PYTHONPATH.
+"""
 
 import os
-import sys
 import time
 from pathlib import Path
 
 from confluent_kafka import KafkaError, Message, Producer
+from generator.fleet import Fleet
+from service import state
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "sensor-data-generator"))
-
-from producer import now
-
-from fleet import Fleet
-
-duration, topic = float(os.environ["SCRIPT_DURATION"]), os.environ["KAFKA_TOPIC"]
+duration, topic = float(os.environ["SCRIPT_DURATION"]), os.environ["KAFKA_RAW_TOPIC"]
 fleet = Fleet(int(os.environ.get("NUM_ENTITIES", "200")))
 producer = Producer(
     {
@@ -27,27 +25,24 @@ producer = Producer(
         "queue.buffering.max.messages": 50_000,
     }
 )
-sent = acknowledged = failed = 0
+sent = 0
+results = {"acknowledged": 0, "failed": 0}
 
 
-def result(error: KafkaError | None, _message: Message) -> None:
-    global acknowledged, failed
-    if error:
-        failed += 1
-    else:
-        acknowledged += 1
+def on_delivery(error: KafkaError | None, _message: Message) -> None:
+    results["failed" if error else "acknowledged"] += 1
 
 
 start = time.monotonic()
 while time.monotonic() - start < duration:
-    for key, value in fleet.records(now()):
+    for key, value in fleet.records(state.utc_now()):
         while True:
             try:
-                producer.produce(topic, key=key, value=value, on_delivery=result)
+                producer.produce(topic, key=key, value=value, on_delivery=on_delivery)
                 break
             except BufferError:
                 producer.poll(0.01)
         sent += 1
     producer.poll(0)
 producer.flush()
-print(f"finished: {sent} sent, {acknowledged} acknowledged, {failed} failed")
+state.write(Path(os.environ["GENERATOR_STATE_FILE"]), {"state": "finished", "run": {"sent": sent, **results}})

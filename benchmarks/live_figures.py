@@ -1,4 +1,4 @@
-"""What the live cases make of what they observe: no clock, no Kafka, no Druid."""
+"""The arithmetic of the live cases. Pure: it asks no clock, no Kafka and no Druid."""
 
 import math
 import re
@@ -8,11 +8,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
-Latencies = list[tuple[float, int]]  # milliseconds, and how many rows had that
+Latencies = list[tuple[float, int]]  # milliseconds, and the number of rows with that latency
 
 
 class Arrival(NamedTuple):
-    """Rows of one time that an answer held for the first time. Times in milliseconds since the epoch."""
+    """Rows of one time that are new in an answer. Times in milliseconds since the epoch."""
 
     time: int
     answered: float
@@ -20,10 +20,9 @@ class Arrival(NamedTuple):
 
 
 class Arrivals:
-    """When the rows of each time came, from polls of how many there are. `expected` of them make a time complete.
+    """When the rows of each time came, from polls of their counts. A time is complete with `expected` rows.
 
-    That the rows of a time come before those of a later one, as they do in a partition, lets a poll leave out all that
-    is complete.
+    The rows of a time come before those of later ones, as in a partition: so a poll can leave out complete times.
     """
 
     def __init__(self, expected: int, start: int) -> None:
@@ -33,7 +32,7 @@ class Arrivals:
         self.arrived: list[Arrival] = []
 
     def add(self, answered: float, counts: Mapping[int, int]) -> None:
-        """The counts of an answer by time, and when it came. A count that fell is no arrival, nor is its return."""
+        """Add the counts of an answer, by time, that came at `answered`. A count that falls and returns counts once."""
         for time, count in counts.items():
             known = self._counts.get(time, 0)
             if count > known:
@@ -44,11 +43,11 @@ class Arrivals:
         return sorted(self._counts)
 
     def since(self) -> int:
-        """From where on the next poll has to ask."""
+        """The first time that the next poll must ask for."""
         return min(self._incomplete(), default=max(self._counts, default=self._start))
 
     def passed(self, end: int) -> bool:
-        """Whether all rows of all times before `end` have come: also a later time has."""
+        """Whether all rows of all times before `end` have come, which rows of `end` or later show."""
         return max(self._counts, default=0) >= end and all(time >= end for time in self._incomplete())
 
     def complete(self, times: Iterable[int]) -> bool:
@@ -59,12 +58,12 @@ class Arrivals:
 
 
 def raw_latencies(arrived: Iterable[Arrival], end: int) -> Latencies:
-    """From a reading's time to the answer that held it, of the readings before `end`."""
+    """From the time of a reading to the answer that held it, for the readings before `end`."""
     return [(answered - time, rows) for time, answered, rows in arrived if time < end]
 
 
 def window_starts(start: int, end: int, window: int, watermark: int) -> range:
-    """Of the windows whose end plus the watermark is from `start` on and before `end`; milliseconds."""
+    """The starts of the windows whose end plus the watermark is `start` or later and before `end`; milliseconds."""
     first = -((window + watermark - start) // window) * window
     return range(first, end - window - watermark, window)
 
@@ -72,10 +71,10 @@ def window_starts(start: int, end: int, window: int, watermark: int) -> range:
 def window_latencies(
     arrived: Iterable[Arrival], starts: Collection[int], delay: int, readings: Sequence[int]
 ) -> tuple[Latencies, Latencies]:
-    """Of the rows of those windows, from the time that closes them and from the first reading that says so.
+    """The latencies of the rows of those windows: from the time that closes each, and from the reading that closes it.
 
-    A window is closed by a reading that is `delay` (window and watermark, milliseconds) after its start, or later.
-    `readings` are the times at which there were some, in order.
+    That reading is the first whose time is `delay` (window plus watermark, milliseconds) or more after the window's
+    start. `readings` are the times of all readings, in order.
     """
     by_clock, by_reading = [], []
     for time, answered, rows in arrived:
@@ -87,7 +86,7 @@ def window_latencies(
 
 
 def percentiles(latencies: Latencies) -> Row:
-    """Over rows, the nearest rank: the smallest latency that the share has, or a smaller one. Milliseconds."""
+    """Percentiles over rows by nearest rank: the smallest latency that the share of the rows doesn't exceed; ms."""
     total, row, passed = sum(rows for _, rows in latencies), Row(), 0
     ranks = {name: math.ceil(total * share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1))}
     row["rows"] = total
@@ -100,16 +99,17 @@ def percentiles(latencies: Latencies) -> Row:
 
 
 class Sample(NamedTuple):
-    """How far the stack was, `at` seconds after the start: lags in records."""
+    """The lags of the stack in records, `at` seconds after the start."""
 
     at: float
     job_lag: int
     druid_lag: int
 
 
-REACHED = 0.97  # of the rate that was wanted
-BOUND, TOLERANCE, GROWTH = 10, 2, 1.5  # seconds of the rate, seconds of it, times
-
+# A rate is sustained when the generator reaches this share of it, no lag ever exceeds BOUND seconds of the rate, and no
+# median of a lag grows to more than GROWTH times the earlier one plus TOLERANCE seconds of the rate.
+REACHED = 0.97
+BOUND, GROWTH, TOLERANCE = 10, 1.5, 2
 
 LAGS: dict[str, Callable[[Sample], int]] = {
     "windows job": lambda sample: sample.job_lag,
@@ -118,7 +118,7 @@ LAGS: dict[str, Callable[[Sample], int]] = {
 
 
 def lags(samples: Iterable[Sample], seconds: float) -> dict[str, list[list[int]]]:
-    """Of each lag what it was in the second and in the last fifth of a stretch of so many seconds."""
+    """The values of each lag in the second and in the last fifth of a period of `seconds`."""
     fifths: list[list[Sample]] = [[] for _ in range(5)]
     for sample in samples:
         fifths[min(4, int(sample.at / seconds * 5))].append(sample)
@@ -126,30 +126,30 @@ def lags(samples: Iterable[Sample], seconds: float) -> dict[str, list[list[int]]
 
 
 def highest_lags(samples: Sequence[Sample]) -> dict[str, int]:
-    """The highest of each lag; none where nothing was heard."""
+    """The highest value of each lag; empty without samples."""
     return {name: max(map(lag, samples)) for name, lag in LAGS.items()} if samples else {}
 
 
 def behind(wanted: float, samples: Sequence[Sample]) -> list[str]:
-    """The parts that were at any time too far behind for a rate of `wanted` (records/s), one text each."""
+    """One text for each part that was ever too far behind for a rate of `wanted` records/s."""
     return [f"{name}: {lag:,} records behind" for name, lag in highest_lags(samples).items() if lag > BOUND * wanted]
 
 
 def why_not(wanted: float, rate: float, samples: Sequence[Sample], seconds: float) -> list[str]:
-    """Why a rate (records/s) is not sustained, one text a reason; none when it is."""
+    """The reasons why a rate (records/s) is not sustained, one text each; empty when it is."""
     reasons = [f"the generator reached {rate:,.0f} records/s"] if rate < REACHED * wanted else []
     if too_far := behind(wanted, samples):
         return reasons + too_far
     for name, (second, last) in lags(samples, seconds).items():
         if not second or not last:
-            reasons.append(f"{name}: nothing was heard of it")
+            reasons.append(f"{name}: no lag was measured")
         elif median(last) > GROWTH * median(second) + TOLERANCE * rate:
             reasons.append(f"{name}: its lag grew from {median(second):,.0f} to {median(last):,.0f} records")
     return reasons
 
 
 def readme_queries(page: str) -> dict[str, str]:
-    """The example queries of README.md by the comment above each."""
-    [block] = re.findall(r"^```sql\n(.*?)^```", page, re.M | re.S)
-    examples = [example.partition("\n") for example in block.strip().split("\n\n")]
-    return {comment.removeprefix("-- "): query for comment, _, query in examples}
+    """The SQL of README.md, each query by the sentence before its block, up to a parenthesis or a colon."""
+    blocks = re.findall(r"((?:[^\n]+\n)+)\n```sql\n(.*?)\n```", page, re.DOTALL)
+    sentences = [(" ".join(paragraph.split()).split(". ")[-1], query) for paragraph, query in blocks]
+    return {re.split(r"[(:]", sentence)[0].strip(): query for sentence, query in sentences}

@@ -1,34 +1,28 @@
 """The whole stack, started by `make up` as a user's is, in a folder and on ports of the benchmark's own."""
 
-import json
 import os
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-from xmlrpc.client import ServerProxy
 
 import psutil
 import requests
-from supervisor.xmlrpc import SupervisorTransport
-
-from broker import FOLDER, ROOT
-from health import job_lag
+from broker import PORTS
 from live_figures import Row
-from measure import Wrong, usage
-from services import OVERRIDES, router_url
-from settings import env_file
-from stack import rss
+from local_stack import manager
+from local_stack.checks import describe_run
+from local_stack.paths import LOGS, ROOT, STACK
+from local_stack.pipeline import pipeline
+from local_stack.services import GENERATOR, ledger, services
+from measure import WrongResult, usage
+from service import state
 
-DIR = FOLDER / "stack"
-PORTS = {name: str(25_000 + int(port) % 1_000) for name, port in env_file().items() if name.endswith("_PORT")}
-os.environ |= PORTS  # local/health.py asks there
-
-WAIT = 900  # seconds that `make verify` waits for what is under way
-# Nothing approximate, and nothing that an earlier query has left.
+LEDGER_WAIT = 900  # seconds that `make verify` waits for what is under way
+LEDGER_RESULT = STACK / "ledger.json"
+# Nothing approximate, and nothing from Druid's caches.
 EXACT = {"useApproximateCountDistinct": False, "useApproximateTopN": False, "useCache": False, "populateCache": False}
-FOREVER = "36000"  # seconds that the generator would run
+NO_END = "36000"  # seconds that the generator runs if nothing stops it
 
 
 def say(text: str) -> None:
@@ -36,7 +30,7 @@ def say(text: str) -> None:
 
 
 def pause(seconds: float, what: str) -> None:
-    """Wait, and say so every half minute."""
+    """Wait, and print how long it still takes every half minute."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         say(f"{what}: {left:.0f} s to go")
@@ -49,39 +43,45 @@ def now() -> float:
 
 
 class Druid:
-    """SQL through the router, over a connection that stays."""
+    """SQL through the router, over one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._session = requests.Session()
 
     def rows(self, query: str, timeout: float = 60) -> list[Row]:
-        """None while Druid doesn't know the datasource yet; raises requests.RequestException."""
+        """The rows of the answer, none while Druid doesn't know the datasource yet. Raises RequestException."""
         request = {"query": query, "context": EXACT}
-        response = self._session.post(f"{router_url()}/druid/v2/sql", json=request, timeout=timeout)
+        response = self._session.post(f"{self._url}/druid/v2/sql", json=request, timeout=timeout)
         if response.status_code == 400 and "not found" in response.text:
             return []
         response.raise_for_status()
         return list(response.json())
 
     def number(self, query: str) -> int:
-        """The n that it answers, 0 where there is none."""
+        """The column n of the first row, 0 where there is none."""
         found = self.rows(query)
         return int(found[0]["n"] or 0) if found else 0
 
 
 class LiveStack:
-    """`make`'s verbs, and what the parts use. `settings` are the constants that are overridden, by name."""
+    """`make`'s verbs, how far the data has come, and what the parts use."""
 
     def __init__(self) -> None:
-        own = {name for names in OVERRIDES.values() for name in names}
-        self._environment = {name: value for name, value in os.environ.items() if name not in own}
-        self._environment |= {"STACK_DIR": str(DIR)}
-        self._settings: dict[str, str] = {"SCRIPT_DURATION": FOREVER}
+        environment = dict(os.environ)
+        # The defaults count, and not what the user's shell sets.
+        for row in (*services(environment).values(), ledger(environment)):
+            for name in row.settings:
+                environment.pop(name, None)
+        self._environment = environment | PORTS
+        self._settings = {"SCRIPT_DURATION": NO_END}
+        self._pipeline = pipeline(self._environment)
+        self.raw, self.aggregated = (self._pipeline.datasources[role] for role in ("raw", "aggregated"))
+        self.druid_url = self._pipeline.druid.url
 
-    def make(self, verb: str, **settings: str) -> str:
-        """What it says, which is shown as it comes; raises Wrong when it fails."""
+    def make(self, verb: str, **settings: str) -> None:
+        """Run a verb and show its output as it comes. Raises WrongResult when it fails."""
         given = [f"{name}={value}" for name, value in settings.items()]
-        said = []
         with subprocess.Popen(
             ["make", "--no-print-directory", verb, *given],
             cwd=ROOT, env=self._environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -89,80 +89,91 @@ class LiveStack:
             assert process.stdout
             for line in process.stdout:
                 print(f"    {line}", end="", flush=True)
-                said.append(line)
         if process.returncode:
-            raise Wrong(f"make {verb} ended with {process.returncode}, see above; the logs are in {DIR / 'logs'}")
-        return "".join(said)
+            raise WrongResult(f"make {verb} ended with {process.returncode}, see above; the logs are in {LOGS}")
 
     def up(self, **settings: str) -> float:
-        """Start, or change, with these constants and those given before; the seconds it took."""
+        """Start the stack, or change it, with these settings and those given before; the seconds that it took."""
         self._settings |= settings
         say(f"make up {' '.join(f'{name}={value!r}' for name, value in self._settings.items())}")
         start = time.monotonic()
         self.make("up", **self._settings)
         return time.monotonic() - start
 
-    def healthy(self) -> bool:
-        quiet = subprocess.DEVNULL
-        return not subprocess.run(
-            ["make", "status"], cwd=ROOT, env=self._environment, stdout=quiet, stderr=quiet
-        ).returncode
+    def is_healthy(self) -> bool:
+        command = ["make", "status"]
+        return subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True).returncode == 0
 
-    def manager(self) -> Any:
-        return ServerProxy(
-            "http://127.0.0.1", SupervisorTransport(None, None, f"unix://{DIR / 'supervisor.sock'}")
-        ).supervisor
+    def verify(self) -> None:
+        """Raises WrongResult unless the ledger closes."""
+        self.make("verify", WAIT=str(LEDGER_WAIT), RESULT_FILE=str(LEDGER_RESULT))
+        result = state.read(LEDGER_RESULT)
+        if not result["closes"]:
+            raise WrongResult(result["sentence"])
+
+    def druid(self) -> Druid:
+        """A new connection."""
+        return Druid(self.druid_url)
 
     def processes(self) -> dict[str, int]:
-        """The process of each part that runs."""
-        return {state["name"]: state["pid"] for state in self.manager().getAllProcessInfo() if state["pid"]}
+        """The process id of each part that runs."""
+        return {name: process.pid for name, process in manager.processes().items() if process.pid}
 
     def cpu(self) -> dict[tuple[str, int], float]:
-        """CPU seconds so far, by part and its process."""
+        """CPU seconds so far, by part and its process id."""
         used = {(name, pid): usage(pid).cpu for name, pid in self.processes().items()}
-        manager = self.manager().getPID()
-        return used | {("process manager", manager): sum(psutil.Process(manager).cpu_times()[:2])}
+        supervisord = manager.rpc().getPID()
+        return used | {("process manager", supervisord): sum(psutil.Process(supervisord).cpu_times()[:2])}
 
     def memory(self) -> dict[str, int]:
         """MiB that each part holds, as in `make status`."""
-        held = {name: rss(pid) for name, pid in self.processes().items()}
-        return held | {"process manager": rss(self.manager().getPID(), children=False)}
+        held = {name: manager.memory(pid) for name, pid in self.processes().items()}
+        return held | {"process manager": manager.memory(manager.rpc().getPID(), children=False)}
 
-    def lag(self) -> int:
-        """Readings that the windows job has not read yet; raises health.Unhealthy."""
-        return job_lag(json.loads((DIR / "data/pyspark/progress.json").read_text()))
+    def readings(self) -> int:
+        """The readings that Kafka has got so far. Raises Unhealthy."""
+        return self._pipeline.kafka.offsets(self._pipeline.raw_topic)[1]
+
+    def job_lag(self) -> int:
+        """Readings that the windows job has not read yet. Raises Unhealthy."""
+        return self._pipeline.job_lag(self._pipeline.job_state())
 
     def stop_generator(self) -> None:
-        if "sensorgenerator" in self.processes():
-            self.manager().stopProcess("sensorgenerator", True)
-        last = (DIR / "logs/sensorgenerator.log").read_text().splitlines()[-1]
-        say(f"the generator: {last}")
-        if "0 failed" not in last:
-            raise Wrong(f"the generator ended with: {last}")
+        """Stop the generator if it runs. Raises WrongResult unless every record of its run is acknowledged."""
+        if GENERATOR in self.processes():
+            manager.rpc().stopProcess(GENERATOR, True)
+        file = services(self._environment)[GENERATOR].state_file
+        assert file
+        generator = state.read(file)
+        say(f"the generator: {describe_run(generator)}")
+        if generator["state"] not in ("finished", "stopped") or generator["run"]["failed"]:
+            raise WrongResult(f"the generator did not deliver every record: {generator}")
 
 
 def cores(
     before: dict[tuple[str, int], float], after: dict[tuple[str, int], float], seconds: float
 ) -> dict[str, float]:
-    """Cores that each part kept busy between two answers of LiveStack.cpu(); raises Wrong where one was restarted."""
+    """The cores that each part kept busy between two results of LiveStack.cpu(), `seconds` apart.
+
+    Raises WrongResult when a part was restarted.
+    """
     if before.keys() != after.keys():
-        raise Wrong(f"parts were restarted: {sorted(before.keys() ^ after.keys())}")
+        raise WrongResult(f"parts were restarted: {sorted(before.keys() ^ after.keys())}")
     return {part: (used - before[part, pid]) / seconds for (part, pid), used in after.items()}
 
 
 @contextmanager
 def live_stack() -> Iterator[LiveStack]:
-    """A stack to be started, without data. At the end its books must close; raises Wrong when they don't.
+    """A stack without data, to be started. At the end its ledger must close, or WrongResult is raised.
 
-    It is gone afterwards, but for one that something went wrong with: that is stopped, and its logs and data stay.
+    Then all data is removed. After an error the stack is stopped, and its logs and its data stay.
     """
     stack = LiveStack()
     stack.make("reset")
     try:
         yield stack
         stack.stop_generator()
-        if "The books close:" not in stack.make("verify", WAIT=str(WAIT)):
-            raise Wrong("the books don't close, see above")
+        stack.verify()
     except BaseException:
         stack.make("down")
         raise

@@ -1,4 +1,4 @@
-"""What a process and those it started have used, and what is no result."""
+"""What a process and its children have used, and the error of a run that doesn't count."""
 
 from contextlib import suppress
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 import psutil
 
 
-class Wrong(Exception):
-    """A result that is not right is no result."""
+class WrongResult(Exception):
+    """The result of a run is wrong or incomplete, so its figures don't count."""
 
 
 class Usage(NamedTuple):
@@ -18,6 +18,7 @@ class Usage(NamedTuple):
 
 
 def usage(pid: int) -> Usage:
+    """What the process and all its descendants have used."""
     cpu = peak = 0.0
     root = psutil.Process(pid)
     for process in [root, *root.children(recursive=True)]:

@@ -1,18 +1,19 @@
-"""The generator as the original project sends, written anew: json.dumps, and a flush for every record."""
+"""The way of the original project's generator, rewritten: json.dumps, and a flush for every record."""
 
 import json
 import os
 import random
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from faker import Faker
-
 from kafka import KafkaProducer
+from service import state
 
 vehicles = int(os.environ.get("NUM_ENTITIES", "200"))
 duration = float(os.environ["SCRIPT_DURATION"])
-topic = os.environ["KAFKA_TOPIC"]
+topic = os.environ["KAFKA_RAW_TOPIC"]
 
 faker = Faker()
 faker.seed_instance(0)
@@ -38,4 +39,5 @@ while time.monotonic() - start < duration:
     producer.flush()
     sent += 1
 producer.close()
-print(f"finished: {sent} sent, {sent} acknowledged, 0 failed")
+counts = {"sent": sent, "acknowledged": sent, "failed": 0}
+state.write(Path(os.environ["GENERATOR_STATE_FILE"]), {"state": "finished", "run": counts})

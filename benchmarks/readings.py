@@ -1,35 +1,35 @@
-"""A topic full of readings, the same ones each time, and the windows that they make up."""
+"""A topic full of readings, the same ones each time, and the windows that must come of them, in plain Python."""
 
 import heapq
 import json
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
-from producer import connect
-
 from broker import SERVERS, create_topic
-from delivery import Deliveries
-from fleet import Fleet, Record
-from measure import Wrong
+from generator.delivery import Deliveries, connect
+from generator.fleet import Fleet, Record
+from measure import WrongResult
+from service.state import iso_time
 
 START = 1767225600.0  # 2026-01-01T00:00:00Z
-RATE = 2_000_000 / 1800  # readings in a second of event time, whatever the number of vehicles
+RATE = 2_000_000 / 1800  # readings per second of event time, for any number of vehicles
 WATERMARK = 180  # seconds
+CONNECT_TIMEOUT = 30  # seconds
 Window = tuple[int, int]  # start in seconds since the epoch, vehicle
 
 
 class Shape(NamedTuple):
-    """What a topic holds. `disorder` is the share of readings that come up to a minute after their successors, `rate`
-    how many there are in a second of event time.
+    """The content of a topic.
+
+    `disorder` is the share of readings that come up to a minute late, `rate` the readings per second of event time.
     """
 
     rows: int
     vehicles: int
     disorder: float = 0
-    window: int = 60  # seconds that its windows are to last
+    window: int = 60  # seconds, the length of its windows
     rate: float = RATE
 
     @property
@@ -41,7 +41,7 @@ class Shape(NamedTuple):
 
 
 class Sums:
-    """What plain Python finds in one window of one vehicle. Temperatures are in hundredths, so that sums are exact."""
+    """The aggregates of a vehicle's window. Temperatures are in hundredths of a degree, so that sums are exact."""
 
     __slots__ = ("count", "humidity", "latest", "maximum", "minimum", "total")
 
@@ -75,7 +75,7 @@ def records(shape: Shape, seed: int = 0) -> Iterator[tuple[float, Record]]:
     number = 0
     while number < shape.rows:
         at = START + number / shape.rate
-        text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = iso_time(at)
         while held and held[0][0] <= at:
             yield held[0][2], heapq.heappop(held)[3]
         for record in fleet.records(text):
@@ -88,11 +88,11 @@ def records(shape: Shape, seed: int = 0) -> Iterator[tuple[float, Record]]:
 
 
 def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
-    """Make the topic of that shape; its name, and its windows."""
+    """Create and fill a topic of that shape. Returns its name and all its windows; raises WrongResult."""
     topic = create_topic(f"readings-{shape.name}")
     windows: dict[Window, Sums] = {}
 
-    def booked() -> Iterator[Record]:
+    def counted() -> Iterator[Record]:
         for at, record in records(shape):
             reading = json.loads(record[1])
             window = int(at) // shape.window * shape.window, reading["entity"]
@@ -102,11 +102,13 @@ def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
             sums.add(round(reading["temp"] * 100), reading["humidity"], (reading["time"], reading["seq"]))
             yield record
 
-    deliveries = Deliveries(connect(SERVERS, topic), topic, max_in_flight=200_000, stopping=lambda: False)
-    deliveries.send(booked())
+    deliveries = Deliveries(
+        connect(SERVERS, topic, CONNECT_TIMEOUT), topic, max_in_flight=200_000, stopping=lambda: False
+    )
+    deliveries.send(counted())
     deliveries.close(60)
     if deliveries.failed:
-        raise Wrong(f"{deliveries.failed} readings were not delivered: {deliveries.last_error}")
+        raise WrongResult(f"{deliveries.failed} readings were not delivered: {deliveries.last_error}")
     return topic, windows
 
 

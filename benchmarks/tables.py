@@ -1,6 +1,6 @@
-"""Write what bench.py found into README.md and docs/performance.md, between markers, and draw the picture.
+"""Write the results of bench.py into README.md and docs/performance.md, between markers, and draw the chart.
 
-A test holds the text and the results together. Run after `make bench`: .local/venv/bin/python benchmarks/tables.py
+A unit test compares the pages with the results. Run after `make bench`: .local/venv/bin/python benchmarks/tables.py
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
-PICTURE = ROOT / "docs/performance.png"
+CHART = ROOT / "docs/performance.png"
 PAGES = [ROOT / "README.md", ROOT / "docs/performance.md"]
 MARKED = re.compile(r"(<!-- bench (\S+) -->\n).*?(<!-- /bench -->)", re.S)
 
@@ -33,7 +33,7 @@ def table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def compared(rows: list[Row], baseline: str) -> str:
-    """A line for each contender: rate, CPU, memory, and how many times the baseline's rate and CPU that is."""
+    """A line per contender: rate, CPU, memory, and rate and CPU as multiples of the baseline's."""
     base = next(row for row in rows if row["contender"] == baseline)
     return table(
         ["", "records/s", "CPU s per million", "lowest to highest", "MiB", "rate", "CPU per record"],
@@ -57,7 +57,7 @@ def in_turns(result: Row) -> str:
 
 
 def under(result: Row, how: str = "") -> str:
-    """Where and with what it was measured."""
+    """The line under a table: date, machine and versions."""
     machine, versions = result["machine"], result["versions"]
     with_ = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
@@ -79,7 +79,7 @@ def windows(result: Row) -> str:
 
 
 def freshness(result: Row) -> str:
-    """How old a row is when it can be queried, then what each part uses at the default load."""
+    """The latency of a row until it can be queried, then what each part uses at the default load."""
     latencies = [row for row in result["rows"] if row["measured"] != "use"]
     uses = [row for row in result["rows"] if row["measured"] == "use"]
     percentiles = [f"{name} ms" for name in ("p50", "p95", "p99")]
@@ -96,7 +96,7 @@ def freshness(result: Row) -> str:
 
 
 def sustained(result: Row) -> str:
-    """A line for each rate that was tried: whether it holds, how far behind the parts are, and what they use."""
+    """A line per rate: whether it holds, how far the parts are behind, and what they use."""
     rows = result["rows"]
     busiest = sorted(rows[-1]["cores"], key=lambda part: -rows[-1]["cores"][part])[:5]
     lines = [
@@ -115,7 +115,7 @@ def sustained(result: Row) -> str:
 
 
 def growth(result: Row) -> str:
-    """How long starts, recoveries and queries take."""
+    """The times of starts, recoveries and queries."""
     rows = result["rows"]
     starts = [row for row in rows if row["measured"] == "start"]
     parts = list(dict.fromkeys(row["part"] for row in rows if row["measured"] == "recovery"))
@@ -142,7 +142,7 @@ def growth(result: Row) -> str:
 
 
 def summary(results: dict[str, Any]) -> str:
-    """What is ours in each case against the original's, then what the whole stack does."""
+    """Ours against the original in each case, then the whole stack."""
     return compared_with_the_original(results) + "\n" + whole_stack(results) + under(results["windows"])
 
 
@@ -193,29 +193,29 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def filled(page: str, results: dict[str, Any]) -> str:
-    """The page with each marked section made anew."""
+    """The page with each marked section rendered from the results."""
     return MARKED.sub(lambda match: f"{match[1]}{SECTIONS[match[2]](results)}{match[3]}", page)
 
 
 def draw(results: dict[str, Any]) -> None:
-    """The CPU time of a record in each case that has contenders, ours in colour."""
-    from matplotlib.figure import Figure  # noqa: PLC0415, as the test of the pages does without it
+    """Draw the CPU time per record of each contender, ours in colour."""
+    from matplotlib.figure import Figure  # noqa: PLC0415, the unit test needs no matplotlib
 
     panels = [("Making and sending readings", results["producer"]["rows"])] + [
         (f"Readings into windows: {results[case]['rows'][0]['topic']}", results[case]["rows"])
         for case in ("windows", "backlog")
         if case in results
     ]
-    picture = Figure(figsize=(10, 0.5 + 2.2 * len(panels)), layout="constrained")
-    for axes, (title, rows) in zip(picture.subplots(len(panels), 1), panels, strict=True):
+    chart = Figure(figsize=(10, 0.5 + 2.2 * len(panels)), layout="constrained")
+    for axes, (title, rows) in zip(chart.subplots(len(panels), 1), panels, strict=True):
         names, costs = [row["contender"] for row in rows][::-1], [row["CPU s/M"] for row in rows][::-1]
         colours = ["#1f7a5c" if name.startswith("ours") else "#b8c0c8" for name in names]
         axes.bar_label(axes.barh(names, costs, color=colours), fmt="%.1f", padding=4)
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.12)
-    picture.supxlabel("CPU seconds per million readings (less is better)", fontsize=10)
-    picture.savefig(PICTURE, dpi=110)
+    chart.supxlabel("CPU seconds per million readings (less is better)", fontsize=10)
+    chart.savefig(CHART, dpi=110)
 
 
 def main() -> None:

@@ -1,78 +1,104 @@
-"""Create the pipeline's Kafka topics, before anyone writes to them. Run again, it changes nothing."""
+"""Create the topics of schemas/topics.json before any service writes to them. A second run changes nothing."""
 
+import logging
 import os
 import sys
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from kafka.errors import KafkaError, TopicAlreadyExistsError
-
 from kafka import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+from service import log
+from service.contract import Topic, topics
+from service.settings import BadSetting, checked, text, whole_number
 
-# Kafka configuration
+# Address of the Kafka broker
 kafka_bootstrap_servers = "kafka0:29092"
-num_partitions = 2  # of each data topic; more of them let more consumers read at the same time
-replication_factor = 1  # copies of each partition; at most the number of brokers
 
-# How long to wait for the broker to answer, in seconds.
-WAIT_FOR_KAFKA = 120
+# Copies of each partition; at most the number of brokers
+replication_factor = 1
 
+# Seconds to wait until the broker answers
+KAFKA_TIMEOUT = 120
 
-def topics(partitions: int, replicas: int) -> dict[str, dict[str, Any]]:
-    """The topics by name, as KafkaAdminClient.create_topics takes them."""
-    data = {"num_partitions": partitions, "replication_factor": replicas}
-    job = {"num_partitions": 1, "replication_factor": replicas}
-    return {
-        # A record's timestamp is the broker's, not its sender's: what a reading's own time is held against.
-        "sensor-data-raw": data | {"configs": {"message.timestamp.type": "LogAppendTime"}},
-        "sensor-data-aggregated": data,
-        # A rejected record is written with its bytes in base64 and as text, so it is larger than Kafka's usual limit.
-        "sensor-data-rejected": job | {"configs": {"max.message.bytes": str(4 * 1024 * 1024)}},
-        # The windows job's own: its progress tokens (pyspark/sink.py), which are kept, and the markers that close the
-        # last windows (pyspark/silence.py).
-        "sensor-data-progress": job | {"configs": {"retention.ms": "-1"}},
-        "sensor-data-control": job | {"configs": {"retention.ms": "-1"}},
-    }
+logger = logging.getLogger(__name__)
 
 
-def create(servers: str, wanted: dict[str, dict[str, Any]]) -> None:
-    """Create what is missing of `wanted`, say what is there, and return when every partition has a leader.
+@dataclass(frozen=True)
+class Settings:
+    """The constants above; see service.settings.checked()."""
 
-    Raises KafkaError when the broker can't be reached or refuses, SystemExit when a topic that is there
-    has another number of partitions: a change would move vehicles to other partitions under the feet of its readers.
+    kafka_bootstrap_servers: str = text()
+    replication_factor: int = whole_number(minimum=1)
+
+
+class PartitionMismatch(Exception):
+    """A topic exists with another number of partitions."""
+
+
+def new_topic(topic: Topic, replicas: int) -> dict[str, Any]:
+    """A topic as KafkaAdminClient.create_topics takes it."""
+    return {"num_partitions": topic.partitions, "replication_factor": replicas, "configs": dict(topic.config)}
+
+
+def create(settings: Settings, wanted: Collection[Topic]) -> None:
+    """Create the topics that don't exist, and return when every partition has a leader.
+
+    Raises KafkaError when the broker doesn't answer or refuses, PartitionMismatch when a topic exists with another
+    number of partitions: to add some would move vehicles to other partitions while consumers read them.
     """
     with KafkaAdminClient(
-        bootstrap_servers=servers, bootstrap_timeout_ms=WAIT_FOR_KAFKA * 1000, reconnect_backoff_max_ms=1000
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        bootstrap_timeout_ms=KAFKA_TIMEOUT * 1000,
+        reconnect_backoff_max_ms=1000,
     ) as admin:
-        for name, settings in wanted.items():
+        for topic in wanted:
             try:
-                admin.create_topics({name: settings})
-                print(f"topic {name}: created with {settings['num_partitions']} partitions", flush=True)
+                admin.create_topics({topic.name: new_topic(topic, settings.replication_factor)})
+                logger.info("topic %s: created with %d partitions", topic.name, topic.partitions)
             except TopicAlreadyExistsError:
-                print(f"topic {name}: there already", flush=True)
-        admin.wait_for_topics(list(wanted), timeout_ms=30_000)
-        for topic in admin.describe_topics(list(wanted)):
-            expected, found = wanted[topic["name"]]["num_partitions"], len(topic["partitions"])
-            if found != expected:
-                sys.exit(
-                    f"Topic {topic['name']} has {found} partitions, not {expected}: set num_partitions in"
-                    f" kafka/create_topics.py back to {found}, or remove all data (`make reset`,"
-                    " `docker compose down --volumes`) and start again."
+                logger.info("topic %s: exists", topic.name)
+        expected = {topic.name: topic.partitions for topic in wanted}
+        admin.wait_for_topics(list(expected), timeout_ms=30_000)
+        for found in admin.describe_topics(list(expected)):
+            name, partitions = found["name"], len(found["partitions"])
+            if partitions != expected[name]:
+                raise PartitionMismatch(
+                    f"Topic {name} has {partitions} partitions, but schemas/topics.json says {expected[name]}: set its"
+                    f" partitions there to {partitions}, or remove all data and start again (`make reset` or"
+                    " `docker compose down --volumes`)."
                 )
 
 
-def main() -> None:
-    servers = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
-    if num_partitions < 1 or replication_factor < 1:
-        sys.exit("num_partitions and replication_factor in kafka/create_topics.py must be 1 or more.")
-    print(f"connecting to Kafka at {servers}, for up to {WAIT_FOR_KAFKA} s", flush=True)
+def main() -> int:
+    """The exit code: 0, 1 when the topics can't be created, 2 for a setting that is not allowed."""
+    log.configure("topics")
     try:
-        create(servers, topics(num_partitions, replication_factor))
-    except KafkaError as error:
-        sys.exit(
-            f"The topics could not be created: {error}. Check that Kafka runs and is reachable at {servers}"
-            f" (waited up to {WAIT_FOR_KAFKA} s for it)."
+        settings = checked(
+            Settings(kafka_bootstrap_servers=kafka_bootstrap_servers, replication_factor=replication_factor), os.environ
         )
+        wanted = topics(os.environ).values()
+    except BadSetting as error:
+        logger.error(error)
+        return 2
+    servers = settings.kafka_bootstrap_servers
+    logger.info("connecting to Kafka at %s, for up to %d s", servers, KAFKA_TIMEOUT)
+    try:
+        create(settings, wanted)
+    except PartitionMismatch as error:
+        logger.error(error)
+        return 1
+    except KafkaError as error:
+        logger.error(
+            "The topics were not created: %s. Check that Kafka runs and is reachable at %s (it had %d s to answer).",
+            error,
+            servers,
+            KAFKA_TIMEOUT,
+        )
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

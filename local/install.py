@@ -1,12 +1,15 @@
-"""Set up what the mode without Docker needs: a virtual environment with the Python parts and, by Maven, the jars.
+"""Set up what the mode without Docker needs: a virtual environment with the Python packages and, by Maven, the jars.
 
-Says what is missing on this machine and how to get it, before it downloads anything. What is there already stays.
+What is missing on this machine is reported, with how to get it, before anything is downloaded. What is there already
+stays. With --packages only the Python packages are installed: enough for unit tests, lint and the like.
+
 Standard library only: this runs with whatever Python 3 there is.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,37 +18,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from settings import JARS, LOCAL, ROOT, VENV, image_version
+from local_stack.env_file import image_version
+from local_stack.errors import StackError
+from local_stack.java import check_java
+from local_stack.paths import JARS, LOCAL, ROOT, VENV
 
-PYPROJECT = ROOT / "pyproject.toml"
 PIP = "26.3"
-ROOMS = ["kafka", "sensor-data-generator", "pyspark", "supervisor-specs", "ledger", "local"]
 COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
-
-
-def java() -> str:
-    """The path of Java 17 or 21, of JAVA_HOME if that is set, else on the PATH; ends the program if there is none."""
-    home = os.environ.get("JAVA_HOME")
-    path = f"{home}/bin/java" if home else shutil.which("java")
-    remedy = (
-        "install it (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless; macOS: brew install openjdk@17) or let"
-        " JAVA_HOME point to it."
-    )
-    if not path or not os.access(path, os.X_OK):
-        where = f"JAVA_HOME is {home}, but there is no bin/java in it" if home else "there is no java on the PATH"
-        sys.exit(f"Java 17 or 21 is needed, and {where}: {remedy}")
-    said = subprocess.run([path, "-version"], capture_output=True, text=True).stderr
-    version = re.search(r'version "(\d+)', said)
-    if not version or version[1] not in ("17", "21"):
-        found = f"version {version[1]}" if version else "of no version it would tell"
-        sys.exit(f"Java 17 or 21 is needed (Druid and Spark run on these), and {path} is {found}: {remedy}")
-    return path
 
 
 def maven() -> str:
     path = shutil.which("mvn")
     if not path:
-        sys.exit(
+        raise StackError(
             "Maven fetches Kafka and Druid, and there is no mvn on the PATH: install it"
             " (Debian, Ubuntu: apt-get install maven; macOS: brew install maven)."
         )
@@ -59,7 +44,7 @@ def digest(*parts: str | Path) -> str:
 
 
 def once(what: str, stamp: Path, key: str, install: Callable[[], None]) -> None:
-    """Call install() unless it was done before for the same key; say what happens and how long it took."""
+    """Call install() unless it was done before for the same key; print what happens and how long it took."""
     if stamp.exists() and stamp.read_text() == key:
         return
     stamp.unlink(missing_ok=True)
@@ -71,28 +56,35 @@ def once(what: str, stamp: Path, key: str, install: Callable[[], None]) -> None:
 
 
 def run(what: str, command: list[str]) -> None:
-    """Run quietly; if it fails, show what it said and end the program."""
+    """Run a command quietly; if it fails, show its output and raise StackError."""
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if result.returncode:
         print(result.stdout[-3000:], file=sys.stderr)
-        sys.exit(f"{what} could not be installed, see above. Is the package registry reachable? Then run it again.")
+        raise StackError(
+            f"{what} could not be installed, see above. Is the package registry reachable? Then run it again."
+        )
 
 
-def install_python(venv: Path, requirements: list[Path]) -> None:
-    """The services' packages and the developers' tools, in a new virtual environment."""
+def requirements() -> list[Path]:
+    """The pinned packages of every service and of the developers' tools; `make bench` installs its own."""
+    services = [path for path in sorted(ROOT.glob("*/requirements.txt")) if path.parent.name != "benchmarks"]
+    return [*services, ROOT / "requirements-dev.txt"]
+
+
+def install_python(venv: Path, files: list[Path]) -> None:
+    """The packages in a new virtual environment, which also finds what the services share, in common/."""
     shutil.rmtree(venv, ignore_errors=True)
     run("The virtual environment", [sys.executable, "-m", "venv", str(venv)])
     pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run("pip", [*pip, f"pip=={PIP}"])
-    files = [word for path in requirements for word in ("-r", str(path))]
-    run("The Python packages", [*pip, *files, "--group", f"{PYPROJECT}:dev"])
+    run("The Python packages", [*pip, "--require-hashes", *(word for file in files for word in ("-r", str(file)))])
+    site_packages = next(venv.glob("lib/python3*/site-packages"))
+    (site_packages / "sensor-data.pth").write_text(os.path.relpath(ROOT / "common", site_packages) + "\n")
 
 
 def use(venv: Path) -> None:
     """Let .local/venv lead to it; the one before stays, because a stack may run from it, and older ones go."""
     link, before = LOCAL / "venv", VENV
-    if link.is_dir() and not link.is_symlink():  # as an earlier version of this script made it
-        before = link.rename(LOCAL / "venv-before")
     new = LOCAL / "venv.new"
     new.unlink(missing_ok=True)
     new.symlink_to(venv.name)
@@ -111,37 +103,29 @@ def install_jars(what: str, pom: Path, target: Path, *properties: str) -> None:
     run(what, [maven(), COPY_DEPENDENCIES, *options])
 
 
-def main() -> None:
-    if sys.version_info < (3, 11):
-        sys.exit(
-            f"Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}:"
-            " install a newer one and name it, as in `make run PYTHON=python3.12`."
-        )
-    java()
-    maven()
-    JARS.mkdir(parents=True, exist_ok=True)
-
-    requirements = [ROOT / room / "requirements.txt" for room in ROOMS]
-    tools = PYPROJECT.read_text().partition("[dependency-groups]")[2].partition("\n[")[0]
-    key = digest(sys.version, PIP, tools, *requirements)
+def install_packages() -> Path:
+    """Install the Python packages; returns their virtual environment."""
+    files = requirements()
+    key = digest(sys.version, PIP, *files)
     venv = LOCAL / f"venv-{key[:12]}"
-    once("Python packages", venv / "installed", key, lambda: install_python(venv, requirements))
+    LOCAL.mkdir(exist_ok=True)
+    once("Python packages", venv / "installed", key, lambda: install_python(venv, files))
     if venv != VENV:
         use(venv)
+    return venv
 
-    kafka = f"-Dkafka.version={image_version('KAFKA_IMAGE')}"
-    druid = f"-Ddruid.version={image_version('DRUID_IMAGE')}"
+
+def install_all_jars(venv: Path) -> None:
+    """Kafka and Druid into .local/jars, Spark's Kafka connector among PySpark's own jars in `venv`."""
+    JARS.mkdir(parents=True, exist_ok=True)
+    kafka = f"-Dkafka.version={image_version('KAFKA_IMAGE', os.environ)}"
+    druid = f"-Ddruid.version={image_version('DRUID_IMAGE', os.environ)}"
     pyspark = next(venv.glob("lib/python3*/site-packages/pyspark"))
-    poms = ROOT / "local/poms"
+    poms, extension = ROOT / "local/poms", "druid-kafka-indexing-service"
     for what, pom, target, version in (
         ("Kafka", poms / "kafka.xml", JARS / "kafka", kafka),
         ("Druid", poms / "druid.xml", JARS / "druid/lib", druid),
-        (
-            "Druid's Kafka extension",
-            poms / "extension.xml",
-            JARS / "druid/extensions/druid-kafka-indexing-service",
-            druid,
-        ),
+        ("Druid's Kafka extension", poms / "extension.xml", JARS / "druid/extensions" / extension, druid),
         ("Spark's Kafka connector", ROOT / "pyspark/connector.pom.xml", pyspark / "jars", ""),
     ):
         stamp = target.parent / f"{target.name}.installed"
@@ -149,5 +133,24 @@ def main() -> None:
         once(what, stamp, digest(pom, version), install)
 
 
+def main(arguments: list[str]) -> None:
+    if sys.version_info < (3, 11):
+        raise StackError(
+            f"Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}:"
+            " install a newer one and name it, as in `make run PYTHON=python3.12`."
+        )
+    packages_only = arguments == ["--packages"]
+    if not packages_only:
+        check_java()
+        maven()
+    venv = install_packages()
+    if not packages_only:
+        install_all_jars(venv)
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main(sys.argv[1:])
+    except StackError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

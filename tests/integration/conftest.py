@@ -1,15 +1,19 @@
-"""One Spark for all integration tests."""
+"""One Spark for all integration tests, which are skipped where there is no Java."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from pyspark.sql import SparkSession
-
-from records import job, session
+from repository import windows_job_script
+from windows_job.spark import spark_session
 
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    started = session.spark_session(job.spark_master, job.spark_driver_memory, job.shuffle_partitions)
+    if not shutil.which("java"):
+        pytest.skip("Spark needs Java 17 or 21, and there is no java on the PATH")
+    script = windows_job_script()
+    started = spark_session(script.spark_master, script.spark_driver_memory, script.shuffle_partitions)
     yield started
     started.stop()

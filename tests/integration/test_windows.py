@@ -3,22 +3,43 @@
 import base64
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rooms import ROOT, run_script
+from records import CONTROL, FORM, GOOD, KAFKA, NOON, RAW, aggregations, changed, marker, raw, reading, windows
+from repository import ROOT, run_script, windows_job_script
+from service import contract
+from service.settings import BadSetting
+from windows_job import output
+from windows_job.aggregation import recency, to_kafka
+from windows_job.query import QUERY_NAME
+from windows_job.settings import Settings
+from windows_job.spark_internals import observed_count
+from windows_job.validation import REJECTED_COUNT
 
-from install import java
-from records import CONTROL, GOOD, KAFKA, NOON, RAW, changed, contract, job, marker, parse, raw, reading
+COLUMNS = [
+    "window",
+    "window_start",
+    "window_end",
+    "entity",
+    "count",
+    "avg_temp",
+    "min_temp",
+    "max_temp",
+    "last_humidity",
+]
 
 
 def aggregated(spark: SparkSession, *values: str) -> list[dict[str, Any]]:
-    windows = job.aggregate(contract.readings(parse(raw(spark, *values))), "1 minute", "3 minutes")
-    return [row.asDict() for row in windows.orderBy("window_start", "entity").collect()]
+    """The windows of these readings; of the columns those that there are at least."""
+    rows = windows(raw(spark, *values)).orderBy("window_start", "entity").select(*COLUMNS)
+    return [row.asDict() for row in rows.collect()]
 
 
 def test_one_row_per_window_and_vehicle(spark: SparkSession) -> None:
@@ -71,8 +92,7 @@ def test_the_last_humidity_is_of_the_latest_time_then_the_highest_seq(spark: Spa
 
 
 def test_windows_are_aggregated_by_hash(spark: SparkSession) -> None:
-    windows = job.aggregate(contract.readings(parse(raw(spark, GOOD))), "1 minute", "3 minutes")
-    plan = windows._jdf.queryExecution().toString()
+    plan = windows(raw(spark, GOOD))._jdf.queryExecution().toString()
     assert "HashAggregate(" in plan
     assert "SortAggregate(" not in plan
 
@@ -91,7 +111,7 @@ def test_recency_has_room_for_every_window(spark: SparkSession, window: int) -> 
     ]
     rows = [(int(start) * 10**6 + micros, seq) for micros, seq in order]
     readings = spark.createDataFrame(rows, "micros LONG, seq LONG").withColumn("time", F.timestamp_micros("micros"))
-    found = [row.recency for row in readings.select(job.recency(window).alias("recency")).collect()]
+    found = [row.recency for row in readings.select(recency(window).alias("recency")).collect()]
     assert found == sorted(set(found)) and found[0] == 0
 
 
@@ -125,18 +145,18 @@ class Stream:
         lines = "\n".join(json.dumps(record) for record in records)
         (self.source / f"{len(list(self.source.iterdir()))}").write_text(lines)
         stream = self.spark.readStream.schema(KAFKA).json(str(self.source))
-        windows = job.aggregate(contract.readings(parse(stream)), "1 minute", watermark)
         emitted: list[dict[str, Any]] = []
         self.rejects = self.runs = 0
 
         def write(rows: DataFrame, _: int) -> None:
             self.runs += 1
-            emitted.extend(json.loads(row.value) for row in job.to_kafka(rows).collect())
-            self.rejects += job.rejected_in_this_batch(self.spark)
+            emitted.extend(json.loads(row.value) for row in to_kafka(rows).collect())
+            self.rejects += observed_count(self.spark, QUERY_NAME, REJECTED_COUNT)
 
         query = (
-            windows.writeStream.foreachBatch(write)
-            .queryName(job.QUERY)
+            windows(stream, watermark)
+            .writeStream.foreachBatch(write)
+            .queryName(QUERY_NAME)
             .option("checkpointLocation", str(self.checkpoint))
             .trigger(availableNow=True)
             .start()
@@ -220,58 +240,105 @@ def test_a_marker_of_the_control_topic_closes_windows_and_leaves_no_row(stream: 
 
 def test_a_marker_is_a_reading_of_vehicle_0_that_is_not_written(spark: SparkSession) -> None:
     records = raw(spark, marker("10:04:00.000"), topic=CONTROL).union(raw(spark, reading("10:04:00.000", 1, 20.0)))
-    windows = job.aggregate(contract.readings(parse(records)), "1 minute", "3 minutes")
-    assert sorted(row.entity for row in windows.collect()) == [0, 1]
-    assert [(row.key, json.loads(row.value)["entity"]) for row in job.to_kafka(windows).collect()] == [("1", 1)]
+    found = windows(records)
+    assert sorted(row.entity for row in found.collect()) == [0, 1]
+    assert [(row.key, json.loads(row.value)["entity"]) for row in to_kafka(found).collect()] == [("1", 1)]
 
 
-def begun(folder: Path) -> None:
-    """A query has started on this checkpoint, with the settings of now."""
-    job.check_settings(folder)
+def settings(**changed: Any) -> Settings:
+    """The constants of pyspark.py, some of them changed."""
+    script = windows_job_script()
+    return Settings(**{name: getattr(script, name) for name in Settings.__dataclass_fields__} | changed)
+
+
+def begin(folder: Path) -> None:
+    """As if a query had started on this checkpoint, with the settings of now."""
+    output.check_open_windows(folder, settings(), aggregations())
     (folder / "metadata").write_text('{"id":"50484b23-1a2e-46cb-83d4-1e40b6ca8fe0"}')
 
 
-def test_unchanged_settings_go_on(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun(tmp_path)
-    job.check_settings(tmp_path)
-    monkeypatch.setenv("WINDOW_DURATION", "60 seconds")  # the same in other words
-    monkeypatch.setenv("WATERMARK_DURATION", "1 second")  # may change: a window's shape doesn't depend on it
-    job.check_settings(tmp_path)
+def test_unchanged_settings_are_accepted(spark: SparkSession, tmp_path: Path) -> None:
+    begin(tmp_path)
+    output.check_open_windows(tmp_path, settings(), aggregations())
+    # the same length in other words; and the watermark may change, as no window depends on it
+    others = settings(window_duration="60 seconds", watermark_duration="1 second")
+    output.check_open_windows(tmp_path, others, aggregations())
 
 
-def test_another_window_is_refused(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun(tmp_path)
-    monkeypatch.setenv("WINDOW_DURATION", "30 seconds")
-    with pytest.raises(job.BadSetting, match="^window_duration has changed from 60 to 30, and the windows still open"):
-        job.check_settings(tmp_path)
+def test_another_window_length_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    begin(tmp_path)
+    with pytest.raises(BadSetting, match="^window_duration changed from 60 to 30 seconds, but windows of the old kind"):
+        output.check_open_windows(tmp_path, settings(window_duration="30 seconds"), aggregations())
 
 
-def test_another_aggregation_is_refused(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun(tmp_path)
-    usual = job.aggregations()
-    driest = F.min("humidity").alias("min_humidity")
-    for others, said in (
-        ([*usual, driest], "from less to .*min_humidity.*, and"),
-        (usual[:-1], "from .*last_humidity.* to less, and"),
-        ([*usual[:-1], driest], "from .*last_humidity.* to .*min_humidity.*, and"),
+def test_other_aggregations_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+    begin(tmp_path)
+    usual, driest = aggregations(), F.min("humidity").alias("min_humidity")
+    last = "max_by(humidity, recency) AS last_humidity"
+    for others, difference in (
+        ([*usual, driest], "added min(humidity) AS min_humidity"),
+        (usual[:-1], f"removed {last}"),
+        ([*usual[:-1], driest], f"added min(humidity) AS min_humidity; removed {last}"),
+        (usual[::-1], "another order"),
     ):
-        monkeypatch.setattr(job, "aggregations", lambda others=others: others)
-        with pytest.raises(job.BadSetting, match=f"^aggregations has changed {said} the windows still open were begun"):
-            job.check_settings(tmp_path)
+        with pytest.raises(BadSetting, match=rf"^aggregations\(\) changed: {re.escape(difference)}, but windows"):
+            output.check_open_windows(tmp_path, settings(), others)
+
+
+def test_an_aggregation_of_an_unknown_column_is_named(spark: SparkSession) -> None:
+    with pytest.raises(
+        BadSetting, match=r"^aggregations\(\) uses speed, which is no field .*: the fields are time, entity"
+    ):
+        output.output_schema(spark, FORM, [*aggregations(), F.max("speed").alias("max_speed")])
+
+
+def test_a_column_that_the_contract_lacks_is_named_and_the_other_way_round() -> None:
+    schema = {"properties": {"window": {}, "count": {}}}
+    output.check_contract(["window", "count"], schema)
+    for columns, difference in (
+        (["window", "count", "max_speed"], "computes max_speed, which it doesn't describe"),
+        (["window"], "doesn't compute count, which it describes"),
+    ):
+        with pytest.raises(BadSetting, match=f"it {difference}. Run `make render`"):
+            output.check_contract(columns, schema)
 
 
 def test_the_job_ends_with_one_sentence_when_its_window_was_changed(tmp_path: Path, spark: SparkSession) -> None:
-    begun(tmp_path)
+    begin(tmp_path)
     environment = {
         "WINDOW_DURATION": "30 seconds",
         "CHECKPOINT_LOCATION": str(tmp_path),
-        "JAVA_HOME": str(Path(java()).resolve().parent.parent),
-        "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
+    if "JAVA_HOME" in os.environ:
+        environment["JAVA_HOME"] = os.environ["JAVA_HOME"]
     result = run_script([sys.executable, str(ROOT / "pyspark/pyspark.py")], environment)
     assert result.returncode == 2, result.stderr
-    assert [line for line in result.stderr.splitlines() if "window_duration" in line] == [
-        "window_duration has changed from 60 to 30, and the windows still open were begun with the old one:"
-        " change it back, or remove all data and start anew (`make reset`, or `docker compose down --volumes`)."
-    ]
+    [line] = [line for line in result.stderr.splitlines() if "window_duration" in line]
+    assert line.endswith(
+        " ERROR pyspark: window_duration changed from 60 to 30 seconds, but windows of the old kind are still open."
+        " Change it back, or remove all data together and start again (`make reset`, or `docker compose down"
+        " --volumes`)."
+    )
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "pyspark", Path("/")])
+def test_it_starts_by_spark_submit_from_any_folder(spark: SparkSession, folder: Path) -> None:
+    bin_folder = Path(sys.executable).parent
+    environment = {"WINDOW_DURATION": "soon", "PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": ""}
+    submitted = [str(bin_folder / "spark-submit"), str(ROOT / "pyspark/pyspark.py")]
+    result = run_script(submitted, environment, folder)
+    assert result.returncode == 2
+    said = result.stdout + result.stderr  # spark-submit puts both of a script's outputs on its standard output
+    assert "ERROR pyspark: WINDOW_DURATION (or window_duration) is 'soon': it must be" in said
+    assert "Traceback" not in said
+
+
+def test_emitted_windows_are_as_the_contract_says(spark: SparkSession) -> None:
+    records = raw(spark, reading("10:00:00.000", 1, 20.0), reading("10:00:01.000", 2, -3.25))
+    valid = jsonschema.Draft202012Validator(contract.topics()["aggregated"].schema)
+    emitted = to_kafka(windows(records)).collect()
+    assert len(emitted) == 2
+    for row in emitted:
+        valid.validate(json.loads(row.value))

@@ -1,176 +1,160 @@
-"""What is written in more than one place says the same everywhere."""
+"""What is written in more than one place is the same everywhere: settings, versions, images, services, commands."""
 
-import json
+import dataclasses
 import re
-import sys
-import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import create_topics
-import producer
 import pytest
-import verify
 import yaml
-from rooms import ROOT, windows_job
+from local_stack.env_file import env_file
+from local_stack.service import Service
+from local_stack.services import ledger, services
+from repository import ROOT, windows_job_script
+from service import contract
 
-import health
-import ledger
-import services
-import settings
-from fleet import Fleet
-
-job = windows_job()
-contract = import_module("contract")  # its neighbour
-RAW, AGGREGATED, REJECTED = DATASOURCES = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
-SPECS = {name: json.loads((ROOT / f"supervisor-specs/{name}.json").read_text())["spec"] for name in DATASOURCES}
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-
-
-def test_the_topics_are_the_same_everywhere() -> None:
-    assert producer.kafka_topic == job.kafka_input_topic == ledger.RAW == RAW
-    assert job.kafka_output_topic == ledger.AGGREGATED == AGGREGATED
-    assert job.kafka_rejected_topic == ledger.REJECTED == REJECTED
-    assert job.kafka_progress_topic == ledger.PROGRESS == health.PROGRESS
-    assert health.DATASOURCES == DATASOURCES
-    assert set(create_topics.topics(1, 1)) == {*DATASOURCES, job.kafka_progress_topic, job.kafka_control_topic}
-    for name, spec in SPECS.items():
-        assert spec["ioConfig"]["topic"] == spec["dataSchema"]["dataSource"] == name
-    assert {path.stem for path in (ROOT / "supervisor-specs").glob("*.json")} == set(DATASOURCES)
+COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+ROWS: dict[str, Service] = {**services({}), "verify": ledger({})}
+SCRIPTS = {name: row for name, row in ROWS.items() if row.settings}
+SETTINGS = {
+    "topics": "create_topics",
+    "sensorgenerator": "generator.settings",
+    "pyspark": "windows_job.settings",
+    "supervisor-specs": "registration.settings",
+    "verify": "reconciliation.settings",
+}
+TOPIC_SETTINGS = {contract.setting(role) for role in contract.topics()}
+every_script = pytest.mark.parametrize("name", SCRIPTS)
 
 
-def test_kafka_takes_what_the_windows_job_may_write() -> None:
-    configs = create_topics.topics(1, 1)[REJECTED]["configs"]
-    assert configs["max.message.bytes"] == str(sys.modules["sink"].MAX_RECORD_BYTES)
+def constants(name: str) -> dict[str, Any]:
+    """The constants at the top of a service's script."""
+    script = windows_job_script() if name == "pyspark" else import_module(Path(ROWS[name].command[1]).stem)
+    values = {each: value for each, value in vars(script).items() if isinstance(value, int | float | str)}
+    return {each: value for each, value in values.items() if each.islower() and not each.startswith("_")}
 
 
-def test_druid_takes_the_same_readings_as_the_windows_job() -> None:
-    conditions = SPECS[RAW]["dataSchema"]["transformSpec"]["filter"]["fields"]
-    patterns = {each["dimension"]: each["pattern"] for each in conditions if each["type"] == "regex"}
-    expressions = " && ".join(each["expression"] for each in conditions if each["type"] == "expression").split(" && ")
-    assert set(patterns) == {"time", "entity", *contract.RANGES}
-    assert patterns["time"] == contract.TIME_FORMAT
-    assert f"__time >= timestamp_parse('{contract.EARLIEST_TIME}')" in expressions
-    assert f'__time <= "kafka.timestamp" + {contract.CLOCK_AHEAD_SECONDS * 1000}' in expressions
-    assert health.CLOCK_AHEAD_SECONDS == contract.CLOCK_AHEAD_SECONDS
-    assert "entity INT" in contract.READING.split(", ")
-    assert f"entity <= {2**31 - 1}" in expressions
-    for name, (low, high) in contract.RANGES.items():
-        # -0.0 is a number of the sensors that equals 0, but for Druid it is below 0.
-        assert f"{name} >= {low or '-0.0'}" in expressions
-        assert f"{name} <= {high}" in expressions
+@every_script
+def test_a_scripts_constants_are_its_settings_and_both_modes_pass_them_through(name: str) -> None:
+    fields = {field.name for field in dataclasses.fields(import_module(SETTINGS[name]).Settings)}
+    assert set(constants(name)) == fields
+    passed = {field.upper() for field in fields} | TOPIC_SETTINGS
+    assert set(ROWS[name].settings) == passed
+    assert set(COMPOSE[name]["environment"]) == passed
 
 
-def test_the_brokers_address_is_the_same_everywhere() -> None:
-    address = "kafka0:29092"
-    for module in (create_topics, producer, job, verify):
-        assert module.kafka_bootstrap_servers == address
-    for spec in SPECS.values():
-        assert spec["ioConfig"]["consumerProperties"]["bootstrap.servers"] == address
-    assert f"PLAINTEXT://{address}" in COMPOSE["kafka0"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+@every_script
+def test_a_setting_that_is_not_set_leaves_the_constant(name: str) -> None:
+    assert set(COMPOSE[name]["environment"].values()) == {None}  # passed through
+    addresses_and_paths = {"KAFKA_BOOTSTRAP_SERVERS", "DRUID_URL", "CHECKPOINT_LOCATION"}
+    addresses_and_paths |= {"GENERATOR_STATE_FILE", "WINDOWS_JOB_STATE_FILE"}
+    assert {each for each, value in ROWS[name].settings.items() if value is not None} <= addresses_and_paths
 
 
-def columns(spec: dict[str, Any]) -> set[str]:
-    schema = spec["dataSchema"]
-    return {
-        schema["timestampSpec"]["column"],
-        *(dimension["name"] for dimension in schema["dimensionsSpec"]["dimensions"]),
-    }
+def test_a_constant_of_two_scripts_has_one_value() -> None:
+    values: dict[str, set[Any]] = {}
+    for name in SCRIPTS:
+        for constant, value in constants(name).items():
+            values.setdefault(constant, set()).add(value)
+    assert all(len(found) == 1 for found in values.values()), values
+    for role, topic in contract.topics().items():
+        assert values.get(contract.setting(role).lower(), {topic.name}) == {topic.name}
 
 
-def test_druid_knows_every_field_of_a_reading_by_its_type() -> None:
-    reading = json.loads(next(Fleet(1).records(producer.now()))[1])
-    assert columns(SPECS[RAW]) == set(reading)
-    druid = {str: "string", int: "long", float: "double"}
-    for dimension in SPECS[RAW]["dataSchema"]["dimensionsSpec"]["dimensions"]:
-        assert dimension["type"] == druid[type(reading[dimension["name"]])]
+def test_the_addresses_are_those_of_compose() -> None:
+    found = {**constants("verify"), **constants("topics")}
+    host, port = found["kafka_bootstrap_servers"].split(":")
+    assert f"PLAINTEXT://{host}:{port}" in COMPOSE[host]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    router = re.fullmatch(r"http://(\w+):(\d+)", found["druid_url"])
+    assert router and COMPOSE[router[1]]["ports"] == [f"127.0.0.1:${{ROUTER_PORT}}:{router[2]}"]
 
 
-def test_the_windows_job_knows_the_shape_of_a_record_as_the_plain_one() -> None:
-    assert all(
-        re.match(contract.PLAIN.replace(r"\z", r"\Z"), value.decode())
-        for _, value in Fleet(100).records(producer.now())
-    )
+@pytest.mark.parametrize("name", ["pyspark", "sensorgenerator"])
+def test_a_containers_files_are_in_its_volume(name: str) -> None:
+    (volume,) = (each.partition(":")[2] for each in COMPOSE[name]["volumes"])
+    paths = [value for each, value in constants(name).items() if each.endswith(("_file", "_location"))]
+    assert paths and all(path.startswith(f"{volume}/") for path in paths)
 
 
-def test_the_windows_job_reads_fields_that_there_are() -> None:
-    fields = {field.split()[0] for field in contract.READING.split(", ")}
-    assert fields <= set(json.loads(next(Fleet(1).records(producer.now()))[1]))
+def test_the_health_check_of_the_windows_job_looks_at_its_state_file() -> None:
+    assert constants("pyspark")["windows_job_state_file"] in COMPOSE["pyspark"]["healthcheck"]["test"][1]
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_a_specification_keeps_every_row_and_says_what_it_could_not_parse(spec: dict[str, Any]) -> None:
-    assert spec["dataSchema"]["granularitySpec"]["rollup"] is False
-    assert spec["ioConfig"]["useEarliestOffset"] is True
-    assert not [name for name in spec["ioConfig"] if name.endswith("MessageRejectionPeriod")]  # these drop silently
-    assert spec["tuningConfig"]["logParseExceptions"] is True
-    assert spec["tuningConfig"]["maxSavedParseExceptions"] > 0
-
-
-def requirements(room: str) -> dict[str, str]:
-    lines = (ROOT / room / "requirements.txt").read_text().splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
-    assert all(len(pin) == 2 for pin in pins), f"{room}: not everything is pinned"
+def requirements(path: str) -> dict[str, str]:
+    """The pinned versions, by package."""
+    pins = re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)", (ROOT / path).read_text(), re.MULTILINE)
+    assert pins
     return dict(pins)
 
 
-def test_rooms_pin_the_same_versions() -> None:
-    rooms = [path.parent.name for path in ROOT.glob("*/requirements.txt")]
-    assert len(rooms) == 6
+def test_packages_have_the_same_version_everywhere() -> None:
     pinned: dict[str, set[str]] = {}
-    for room in rooms:
-        for name, version in requirements(room).items():
+    for path in (*ROOT.glob("*/requirements.txt"), ROOT / "requirements-dev.txt"):
+        for name, version in requirements(str(path.relative_to(ROOT))).items():
             pinned.setdefault(name, set()).add(version)
     assert all(len(versions) == 1 for versions in pinned.values()), pinned
-    dev = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
-    assert all("==" in requirement for requirement in dev)
+
+
+def test_what_is_asked_for_is_what_is_pinned() -> None:
+    files = [*ROOT.glob("*/requirements.in"), ROOT / "requirements-dev.in"]
+    assert len(files) == len([*ROOT.glob("*/requirements.txt"), ROOT / "requirements-dev.txt"])
+    for path in files:
+        wanted = requirements(str(path.relative_to(ROOT)))
+        lower = {name.lower(): version for name, version in wanted.items()}
+        pinned = requirements(str(path.with_suffix(".txt").relative_to(ROOT)))
+        assert lower.items() <= pinned.items(), f"{path}: run `make requirements`"
 
 
 def test_the_connector_is_of_sparks_version() -> None:
     pom = (ROOT / "pyspark/connector.pom.xml").read_text()
-    assert f"<spark.version>{requirements('pyspark')['pyspark']}</spark.version>" in pom
+    assert f"<spark.version>{requirements('pyspark/requirements.txt')['pyspark']}</spark.version>" in pom
 
 
 def test_every_variable_of_the_compose_file_is_in_env_and_every_one_in_env_is_used() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
-    used = set(re.findall(r"\$\{(\w+)\}", text))
-    there = set(settings.env_file())
+    used = set(re.findall(r"(?<!\$)\$\{(\w+)\}", (ROOT / "docker-compose.yml").read_text()))
+    there = set(env_file({}))
     assert used <= there
-    local_only = {port for service in services.services().values() for port in service.ports}
-    assert there == used | local_only
+    assert there == used | {port for row in ROWS.values() for port in row.ports}
 
 
 def test_the_dockerfiles_default_images_are_those_in_env() -> None:
-    env = settings.env_file()
+    env = env_file({})
     for path in ROOT.glob("*/Dockerfile"):
         for name, image in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", path.read_text(), re.MULTILINE):
             assert image == env[name], path
 
 
 def test_both_modes_have_the_same_services() -> None:
-    # Without Docker, Derby runs inside the coordinator, and `make verify` runs its script itself.
-    assert set(services.services()) == set(COMPOSE) - {"postgres", "verify"}
+    # Without Docker, Derby runs inside the coordinator.
+    assert set(ROWS) == set(COMPOSE) - {"postgres"}
 
 
-@pytest.mark.parametrize("service", services.OVERRIDES)
-def test_both_modes_override_the_same_constants(service: str) -> None:
-    module = {"sensorgenerator": producer, "pyspark": job}[service]
-    assert COMPOSE[service]["environment"] == services.OVERRIDES[service]
-    for name in services.OVERRIDES[service]:
-        assert hasattr(module, name.lower()), f"{name} has no constant in {module.__file__}"
+@every_script
+def test_both_modes_run_the_same_script(name: str) -> None:
+    build, script = COMPOSE[name]["build"], SCRIPTS[name].command[1]
+    assert build["context"] == "."
+    folder = build["dockerfile"].partition("/")[0]
+    command = re.findall(r'^CMD \["python", "(.*)"\]$', (ROOT / build["dockerfile"]).read_text(), re.MULTILINE)
+    assert command == [script.removeprefix(f"{ROOT}/")]
+    assert command[0].startswith(f"{folder}/")
+
+
+def test_both_modes_agree_on_what_ends_by_itself() -> None:
+    for name, row in ROWS.items():
+        assert row.one_shot is ("restart" not in COMPOSE[name]), name
 
 
 def test_both_modes_give_kafka_the_same_heap() -> None:
-    local = services.services()["kafka0"].command
     for option in COMPOSE["kafka0"]["environment"]["KAFKA_HEAP_OPTS"].split():
-        assert option in local
+        assert option in ROWS["kafka0"].command
 
 
 def test_kafka_gets_the_late_optimization_that_druids_servers_have() -> None:
-    for server in ("query/broker", "data/historical", "data/indexer"):
-        options = (ROOT / f"druid/cluster/{server}/jvm.config").read_text().split()
-        assert set(services.LATE_OPTIMIZATION) <= set(options)
+    options = [option for option in ROWS["kafka0"].command if option.startswith("-XX:Tier4")]
+    assert options
+    for server in ("broker", "historical", "indexer"):
+        assert set(options) <= set(ROWS[server].command)
 
 
 def readme_commands() -> list[str]:
@@ -179,7 +163,7 @@ def readme_commands() -> list[str]:
 
 
 def test_the_readmes_commands_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     commands = readme_commands()
     verbs = [command.split()[1] for command in commands if command.startswith("make ")]
     assert {"run", "test"} <= set(verbs)
@@ -191,17 +175,16 @@ def test_the_readmes_commands_exist() -> None:
 
 def test_every_verb_has_a_line_of_help() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    verbs = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    verbs = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
     assert verbs
-    helped = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
-    assert helped == set(verbs[1].split()) - {"install"}
+    assert re.findall(r"^([a-z0-9-]+):.*## \S", makefile, re.MULTILINE) == verbs[1].replace("\\\n", "").split()
 
 
 def test_the_readmes_links_lead_somewhere() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\(([^)#:]+)\)", readme):
-        assert (ROOT / target).exists(), target
+    for readme in (ROOT / "README.md", *ROOT.glob("*/README.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", readme.read_text()):
+            assert (readme.parent / target).exists(), f"{readme}: {target}"
 
 
 def test_there_is_no_init_file_that_would_hide_pyspark() -> None:
-    assert not list(Path(ROOT).glob("[a-z]*/__init__.py"))
+    assert not list(ROOT.glob("[a-z]*/__init__.py"))

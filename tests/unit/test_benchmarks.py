@@ -1,13 +1,6 @@
-"""What the pages say of speed is what the benchmark found."""
+"""The performance figures on the pages are those in benchmarks/results."""
 
-import importlib.util
-
-from rooms import ROOT
-
-spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks/tables.py")
-assert spec and spec.loader
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
+import tables
 
 
 def test_the_pages_show_all_results_that_are_in_the_repository() -> None:

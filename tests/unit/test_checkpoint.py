@@ -1,12 +1,10 @@
-"""What is read from Spark's checkpoint: files as Spark writes them in, what they say out."""
+"""Spark's checkpoint: files as Spark writes them in, their content out."""
 
 import json
 from pathlib import Path
 
 import pytest
-from rooms import windows_job
-
-checkpoint = windows_job().spark_checkpoint
+from windows_job import checkpoint
 
 ID = "50484b23-1a2e-46cb-83d4-1e40b6ca8fe0"
 OFFSETS = """v1
@@ -51,14 +49,14 @@ def test_a_batch_has_a_watermark_and_the_offsets_it_ends_at(tmp_path: Path) -> N
     ("files", "expected"),
     [
         ({}, (-1, 0)),
-        ({"offsets/0": OFFSETS}, (-1, 0)),  # the first batch is not done yet
+        ({"offsets/0": OFFSETS}, (-1, 0)),  # the first batch is not committed yet
         ({"commits/0": commit(0)}, (0, 0)),
         ({"commits/8": commit(1), "commits/9": commit(2), "commits/10": commit(3)}, (10, 3)),
         ({"commits/9": commit(2), "commits/.10.ee7c3f4a.tmp": commit(3), "offsets/10": OFFSETS}, (9, 2)),
     ],
 )
-def test_the_last_batch_that_is_done(tmp_path: Path, files: dict[str, str], expected: tuple[int, int]) -> None:
-    assert checkpoint.last_done(written(tmp_path, files)) == expected
+def test_the_last_committed_batch(tmp_path: Path, files: dict[str, str], expected: tuple[int, int]) -> None:
+    assert checkpoint.last_committed(written(tmp_path, files)) == expected
 
 
 def test_a_checkpoint_of_the_same_settings_is_unchanged(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """docker-compose.yml, as text: what every service must have. That it runs is shown in tests/e2e."""
 
+import re
 from typing import Any
 
 import pytest
 import yaml
-from rooms import ROOT
+from repository import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -38,25 +39,25 @@ def test_it_is_pinned_bounded_and_watched(name: str) -> None:
 
 
 @every_service
-def test_it_waits_for_conditions_and_for_services_that_there_are(name: str) -> None:
+def test_it_waits_for_conditions_of_services_that_exist(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         expected = "service_completed_successfully" if other in ONE_SHOTS else "service_healthy"
         assert how["condition"] == expected
 
 
-def test_nobody_writes_before_the_topics_are_there() -> None:
+def test_no_service_writes_before_the_topics_exist() -> None:
     for name in ("sensorgenerator", "pyspark", "supervisor-specs"):
         assert "topics" in SERVICES[name]["depends_on"]
 
 
 def test_what_must_survive_is_in_named_volumes() -> None:
     named = set(COMPOSE["volumes"])
-    for name in ("kafka0", "pyspark", "zookeeper", "postgres", "indexer", "historical"):
+    for name in ("kafka0", "pyspark", "sensorgenerator", "zookeeper", "postgres", "indexer", "historical"):
         mounted = {volume.split(":")[0] for volume in SERVICES[name]["volumes"]}
         assert mounted & named, name
 
 
-def test_our_own_services_are_built_anew_at_every_up() -> None:
+def test_our_own_services_are_built_at_every_up() -> None:
     for name, service in SERVICES.items():
         if "build" in service:
             assert service["pull_policy"] == "build", name
@@ -67,3 +68,22 @@ def test_there_is_no_password() -> None:
         for line in (ROOT / path).read_text().lower().splitlines():
             if "password" in line and not line.lstrip().startswith("#"):
                 assert "hiddenproperties" in line, line
+
+
+def test_old_engines_know_all_that_the_compose_file_and_the_dockerfiles_use() -> None:
+    for path in (ROOT / "docker-compose.yml", *ROOT.glob("*/Dockerfile")):
+        text = path.read_text()
+        assert "start_interval" not in text
+        assert "<<EOF" not in text.replace(" ", "")
+
+
+def test_the_build_context_leaves_out_what_no_image_needs() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = {
+        name for path in ROOT.glob("*/Dockerfile") for name in re.findall(r"^COPY ([\w-]+)", path.read_text(), re.M)
+    }
+    assert copied & {"schemas", "common"}
+    assert not copied & set(ignored)
+    for path in ROOT.iterdir():
+        if path.is_dir() and path.name not in copied:
+            assert path.name in ignored or path.name.startswith("."), f"{path.name} belongs in .dockerignore"

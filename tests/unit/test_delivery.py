@@ -1,20 +1,19 @@
-"""Bounded and checked delivery: the accumulator is kafka-python's own, the broker's answers are the test's."""
+"""Bounded and checked delivery, with kafka-python's own accumulator and a broker that is faked."""
 
 import pytest
+from generator.delivery import Deliveries
+from kafka import TopicPartition
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.record.memory_records import MemoryRecords
-
-from kafka import TopicPartition
-
-from batch import Batch
-from delivery import Deliveries
+from kafka_batches import Batch, partition_for
 
 RECORDS = [(b"%d" % number, b"value") for number in range(10)]
+BY_PARTITION = [[record for record in RECORDS if partition_for(record[0], 2) == number] for number in (0, 1)]
 
 
 class Producer:
-    """Stands in for KafkaProducer. Keys that are even numbers go to partition 0, odd ones to 1."""
+    """Stands in for KafkaProducer, with a topic of two partitions."""
 
     def __init__(self) -> None:
         self._accumulator = RecordAccumulator()
@@ -27,11 +26,11 @@ class Producer:
     def close(self, timeout: float) -> None:
         pass
 
-    def _partition(self, _topic: str, _partition: None, _key: bytes, _value: None, key: bytes, _v: None) -> int:
-        return int(key) % 2
+    def partitions_for(self, _topic: str) -> set[int]:
+        return {0, 1}
 
     def drain(self) -> list[Batch]:
-        """What waits to be sent, one batch a partition, the oldest first."""
+        """The oldest batch of each partition that waits to be sent."""
         drained = [batches.popleft() for batches in self._accumulator._batches.values() if batches]
         for batch in drained:
             batch.records.close()
@@ -64,19 +63,19 @@ def test_no_more_than_the_bound_are_in_flight(max_in_flight: int, monkeypatch: p
     assert 10 - max_in_flight <= sending.acknowledged < sending.sent == 10
 
 
-def test_every_result_is_counted_and_sent_is_their_sum() -> None:
+def test_every_result_is_counted_and_their_sum_is_the_number_sent() -> None:
     producer = Producer()
     sending = deliveries(producer)
     sending.send(RECORDS[:7])
-    even, odd = producer.drain()
-    even.complete(0, -1)
-    fail(odd, KafkaError("refused"))
+    zero, one = producer.drain()  # four records and three
+    zero.complete(0, -1)
+    fail(one, KafkaError("refused"))
     sending.send(RECORDS[7:9])
     assert (sending.sent, sending.acknowledged, sending.failed) == (9, 4, 3)
     assert "refused" in str(sending.last_error)
-    sending.close(timeout=0)  # the last two have no answer
+    sending.close(timeout=0)  # no result for the last two
     assert (sending.sent, sending.acknowledged, sending.failed) == (9, 4, 5)
-    assert "no answer" in str(sending.last_error)
+    assert "did not answer" in str(sending.last_error)
 
 
 def test_nothing_is_acknowledged_before_the_broker_has_answered() -> None:
@@ -88,7 +87,7 @@ def test_nothing_is_acknowledged_before_the_broker_has_answered() -> None:
     assert (sending.acknowledged, sending.failed) == (0, 0)
 
 
-def test_a_batch_that_the_broker_finds_too_large_is_counted_by_its_parts() -> None:
+def test_a_batch_that_is_too_large_for_the_broker_is_counted_by_its_parts() -> None:
     producer = Producer()
     sending = deliveries(producer)
     sending.send((b"0", b"%d" % number) for number in range(10))
@@ -116,13 +115,12 @@ def test_records_go_to_the_partition_of_their_key_in_order() -> None:
         batch.topic_partition: list(MemoryRecords(batch.records.buffer()).next_batch()) for batch in producer.drain()
     }
     assert {partition: [(r.key, r.value) for r in records] for partition, records in sent.items()} == {
-        TopicPartition("topic", 0): RECORDS[0::2],
-        TopicPartition("topic", 1): RECORDS[1::2],
+        TopicPartition("topic", number): records for number, records in enumerate(BY_PARTITION)
     }
 
 
 def test_a_stop_ends_the_wait_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Batch, "wait", None)  # to call it would be an error
+    monkeypatch.setattr(Batch, "wait", None)  # calling it would raise
     sending = deliveries(Producer(), max_in_flight=1, stopping=True)
     sending.send(RECORDS)
     assert sending.sent == 10

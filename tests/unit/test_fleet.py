@@ -1,4 +1,4 @@
-"""The simulated fleet: which vehicles, what they read."""
+"""The simulated fleet: its vehicles and their readings, which follow the contract."""
 
 import json
 import math
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from fleet import SENSORS, Fleet, Sensor
+from generator.fleet import SENSORS, Fleet, Sensor
+from service import contract
 
 TIME = "2026-01-01T00:00:00.000Z"
 
@@ -20,52 +21,64 @@ def readings(fleet: Fleet) -> list[dict[str, Any]]:
 def test_one_reading_of_every_vehicle_with_the_fields_of_the_contract() -> None:
     first = readings(Fleet(3))
     assert [reading["entity"] for reading in first] == [1, 2, 3]
-    assert [list(reading) for reading in first] == [["time", "entity", "temp", "humidity", "seq", "vin"]] * 3
+    assert [list(reading) for reading in first] == [["time", "entity", *SENSORS, "seq", "vin"]] * 3
     assert {reading["time"] for reading in first} == {TIME}
     assert [key for key, _ in Fleet(3).records(TIME)] == [b"1", b"2", b"3"]
 
 
-def values(rng: random.Random) -> Iterator[tuple[float, float]]:
-    """Temperature and humidity, written out anew from the formula."""
-    temp, humidity = rng.gauss(20, 1), rng.gauss(35, 5)
+def test_the_sensors_are_the_signals_of_the_schema_and_stay_in_their_ranges() -> None:
+    signals = contract.signals(contract.topics()["raw"].schema)
+    assert list(SENSORS) == [signal.name for signal in signals], (
+        "SENSORS in generator/fleet.py must have the signals of schemas/sensor-data-raw.schema.json, in its order"
+    )
+    for signal, sensor in zip(signals, SENSORS.values(), strict=True):
+        assert signal.low <= sensor.low <= sensor.mean <= sensor.high <= signal.high, signal.name
+
+
+def values(rng: random.Random) -> Iterator[dict[str, float]]:
+    """The values of each sensor, from the formula."""
+    value = {name: rng.gauss(sensor.mean, sensor.sd) for name, sensor in SENSORS.items()}
     while True:
-        temp = 20 + 0.95 * (temp - 20) + math.sqrt(1 - 0.95**2) * rng.gauss(0, 1)
-        humidity = 35 + 0.95 * (humidity - 35) + 5 * math.sqrt(1 - 0.95**2) * rng.gauss(0, 1)
-        yield temp, humidity
+        for name, sensor in SENSORS.items():
+            noise = sensor.sd * math.sqrt(1 - sensor.correlation**2) * rng.gauss(0, 1)
+            value[name] = sensor.mean + sensor.correlation * (value[name] - sensor.mean) + noise
+            value[name] = min(max(value[name], sensor.low), sensor.high)
+        yield value
 
 
-def test_a_record_is_what_json_makes_of_the_reading_with_two_digits() -> None:
+def test_a_record_is_the_readings_json_with_two_decimals() -> None:
     fleet = Fleet(3, last_seq={2: 99_999_999}, seed=5)
     expected = {
         vehicle.entity: values(random.Random(f"5/{vehicle.entity}/{vehicle.seq}")) for vehicle in fleet.vehicles
     }
     for _ in range(2000):
         for vehicle, (_, value) in zip(fleet.vehicles, fleet.records(TIME), strict=True):
-            temp, humidity = next(expected[vehicle.entity])
+            sensors = next(expected[vehicle.entity])
             reading = {
                 "time": TIME,
                 "entity": vehicle.entity,
-                "temp": round(temp, 2),
-                "humidity": round(humidity, 2),
+                **{name: round(number, 2) for name, number in sensors.items()},
                 "seq": vehicle.seq,
                 "vin": vehicle.vin,
             }
             assert json.loads(value) == reading
-            # Only that 20.5 is written 20.50.
-            text = json.dumps(reading | {"temp": "T", "humidity": "H"}, separators=(",", ":"))
-            assert value.decode() == text.replace('"T"', f"{temp:.2f}").replace('"H"', f"{humidity:.2f}")
+            # The bytes are the same, too, but for 20.50, which json writes as 20.5.
+            text = json.dumps(
+                reading | {name: f"<{number:.2f}>" for name, number in sensors.items()}, separators=(",", ":")
+            )
+            assert value.decode() == text.replace('"<', "").replace('>"', "")
 
 
-def test_the_shards_of_a_fleet_send_the_same_records_as_the_whole() -> None:
+def test_several_processes_send_the_same_records_as_one() -> None:
     last_seq = {3: 40, 8: 7}
     whole = Fleet(10, last_seq)
-    shards = [Fleet(10, last_seq, shard=shard, shards=3) for shard in range(3)]
-    assert [[vehicle.entity for vehicle in shard.vehicles] for shard in shards] == [[3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
+    parts = [Fleet(10, last_seq, process=process, processes=3) for process in range(3)]
+    assert [[vehicle.entity for vehicle in part.vehicles] for part in parts] == [[3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
     for _ in range(3):
-        assert sorted(record for shard in shards for record in shard.records(TIME)) == sorted(whole.records(TIME))
+        assert sorted(record for part in parts for record in part.records(TIME)) == sorted(whole.records(TIME))
 
 
-def test_the_counter_of_each_vehicle_goes_up_by_one_from_where_it_stood() -> None:
+def test_the_seq_of_each_vehicle_continues_by_one_from_its_last() -> None:
     fleet = Fleet(2, last_seq={2: 40})
     seqs = [(reading["entity"], reading["seq"]) for _ in range(3) for reading in readings(fleet)]
     assert seqs == [(1, 1), (2, 41), (1, 2), (2, 42), (1, 3), (2, 43)]
@@ -86,7 +99,7 @@ def test_a_vehicle_keeps_its_vin_and_readings_whatever_the_size_of_the_fleet() -
     assert all(len(vin) == 17 for vin in vins)
 
 
-def test_readings_have_the_original_distribution() -> None:
+def test_readings_have_the_distribution_of_the_original_project() -> None:
     fleet = Fleet(500)
     sample = [reading for _ in range(40) for reading in readings(fleet)]
     for name, mean, sd in (("temp", 20, 1), ("humidity", 35, 5)):
@@ -97,11 +110,11 @@ def test_readings_have_the_original_distribution() -> None:
 
 def test_successive_readings_are_correlated() -> None:
     sensor, rng = SENSORS["temp"], random.Random(0)
-    values = list(islice(sensor.readings_after(sensor.first(rng), rng), 20_000))
+    values = list(islice(sensor.values_after(sensor.first(rng), rng), 20_000))
     assert abs(statistics.correlation(values[:-1], values[1:]) - sensor.correlation) < 0.01
 
 
 def test_a_reading_stays_within_its_physical_range() -> None:
     sensor, rng = Sensor(mean=99, sd=50, low=0, high=100), random.Random(0)
-    values = [sensor.first(rng) for _ in range(100)] + list(islice(sensor.readings_after(99, rng), 1000))
+    values = [sensor.first(rng) for _ in range(100)] + list(islice(sensor.values_after(99, rng), 1000))
     assert min(values) == 0 and max(values) == 100

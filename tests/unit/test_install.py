@@ -1,40 +1,54 @@
 """What is installed without Docker, and what it asks of a machine."""
 
+import ast
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from rooms import ROOT
-
 import install
+import pytest
+from local_stack import java
+from local_stack.errors import StackError
+from repository import ROOT
 
 
 def test_without_java_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SystemExit, match="Java 17 or 21 is needed, and there is no java on the PATH: install it"):
-        install.java()
+    with pytest.raises(StackError, match="Java 17 or 21 is needed, and there is no java on the PATH: install it"):
+        java.check_java()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(SystemExit, match=f"JAVA_HOME is {tmp_path}, but there is no bin/java in it"):
-        install.java()
+    with pytest.raises(StackError, match=f"JAVA_HOME is {tmp_path}, but there is no bin/java in it"):
+        java.check_java()
 
 
-def test_another_java_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("output", "found"), [('openjdk version "11.0.2" 2019-01-15', "version 11"), ("hello", "of an unknown version")]
+)
+def test_another_java_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, found: str) -> None:
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin/java"
-    fake.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    fake.write_text(f"#!/bin/sh\necho '{output}' >&2\n")
     fake.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(SystemExit, match="is version 11"):
-        install.java()
+    with pytest.raises(StackError, match=f"is {found}"):
+        java.check_java()
 
 
 def test_without_maven_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SystemExit, match="there is no mvn on the PATH: install it"):
+    with pytest.raises(StackError, match="there is no mvn on the PATH: install it"):
         install.maven()
+
+
+def test_python_packages_alone_need_neither_java_nor_maven(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr(install, "install_packages", lambda: tmp_path)
+    install.main(["--packages"])
+    with pytest.raises(StackError, match="Java 17 or 21 is needed"):
+        install.main([])
 
 
 @pytest.mark.parametrize("verb", ["status", "verify", "down", "reset"])
@@ -45,36 +59,61 @@ def test_a_verb_that_needs_a_stack_installs_nothing(tmp_path: Path, verb: str) -
     assert "Nothing is installed yet: `make up`" in made.stderr
 
 
-def test_packages_that_can_not_be_had_leave_those_that_are_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    before = tmp_path / "venv-before"
-    before.mkdir()
-    link = tmp_path / "venv"
-    link.symlink_to("venv-before")
-    for name, path in (("LOCAL", tmp_path), ("JARS", tmp_path / "jars"), ("VENV", before)):
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A .local/ folder with an installed environment."""
+    folder = tmp_path / ".local"
+    (folder / "venv-before").mkdir(parents=True)
+    (folder / "venv").symlink_to("venv-before")
+    for name, path in (("LOCAL", folder), ("JARS", folder / "jars"), ("VENV", folder / "venv-before")):
         monkeypatch.setattr(install, name, path)
-    monkeypatch.setattr(install, "maven", lambda: "mvn")
+    return folder
 
-    def fail(what: str, _command: list[str]) -> None:
-        sys.exit(f"{what} could not be installed")
+
+def test_packages_that_can_not_be_installed_leave_those_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, local: Path
+) -> None:
+    def fail(what: str, _: list[str]) -> None:
+        raise StackError(f"{what} could not be installed")
 
     monkeypatch.setattr(install, "run", fail)
-    with pytest.raises(SystemExit, match="could not be installed"):
-        install.main()
-    assert link.resolve() == before
+    with pytest.raises(StackError, match="could not be installed"):
+        install.main(["--packages"])
+    assert (local / "venv").resolve() == local / "venv-before"
 
 
-def test_new_packages_leave_those_that_a_stack_may_run_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    link = tmp_path / "venv"
-    link.mkdir()  # as it was once made
+def test_new_packages_leave_those_that_a_stack_may_run_from(monkeypatch: pytest.MonkeyPatch, local: Path) -> None:
     for name in ("venv-a", "venv-b"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setattr(install, "LOCAL", tmp_path)
-        monkeypatch.setattr(install, "VENV", link.resolve())
-        install.use(tmp_path / name)
-        assert link.resolve() == tmp_path / name
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["venv", "venv-a", "venv-b"]
+        (local / name).mkdir()
+        monkeypatch.setattr(install, "VENV", (local / "venv").resolve())
+        install.use(local / name)
+        assert (local / "venv").resolve() == local / name
+    assert sorted(path.name for path in local.iterdir()) == ["venv", "venv-a", "venv-b"]
+
+
+def test_every_package_is_installed_by_its_hash_and_common_is_found(
+    monkeypatch: pytest.MonkeyPatch, local: Path
+) -> None:
+    commands = []
+
+    def run(_: str, command: list[str]) -> None:
+        commands.append(command)
+        (local / "venv-a/lib/python3.11/site-packages").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(install, "run", run)
+    monkeypatch.setattr(install, "ROOT", local.parent)
+    install.install_python(local / "venv-a", [Path("a.txt"), Path("b.txt")])
+    assert commands[-1][-5:] == ["--require-hashes", "-r", "a.txt", "-r", "b.txt"]
+    site_packages = local / "venv-a/lib/python3.11/site-packages"
+    found = (site_packages / "sensor-data.pth").read_text().strip()
+    assert not Path(found).is_absolute()
+    assert (site_packages / found).resolve() == local.parent / "common"
+
+
+def test_every_services_packages_are_installed_and_the_developers_tools() -> None:
+    installed = {str(path.relative_to(ROOT)) for path in install.requirements()}
+    folders = {path.parent.name for path in ROOT.glob("*/Dockerfile")} | {"local"}
+    assert installed == {f"{folder}/requirements.txt" for folder in folders} | {"requirements-dev.txt"}
 
 
 def test_old_jars_don_t_stay_beside_new_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,3 +127,21 @@ def test_old_jars_don_t_stay_beside_new_ones(monkeypatch: pytest.MonkeyPatch, tm
         install.install_jars("jars", tmp_path / "pom.xml", target)
     assert not list(own.iterdir())
     assert list(spark.iterdir())
+
+
+def test_the_installer_needs_the_standard_library_only() -> None:
+    """An older Python must reach the sentence that names the version which is needed."""
+    todo, seen = ["install"], set()
+    while todo:
+        path = ROOT / "local" / f"{todo.pop().replace('.', '/')}.py"
+        seen.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 8))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                if name.startswith("local_stack."):
+                    todo.append(name)
+                else:
+                    assert name.split(".")[0] in sys.stdlib_module_names | {"__future__"}, f"{path.name}: {name}"
+    assert seen == {"install", "env_file", "errors", "java", "paths"}

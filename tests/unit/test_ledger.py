@@ -1,4 +1,7 @@
-"""The books: literal records, windows, rejects and tokens in, exact figures and the verdict out. Windows of 10 s."""
+"""The ledger: literal records, windows, rejected records and tokens in, exact figures and the verdict out.
+
+Windows last 10 seconds.
+"""
 
 import json
 from collections.abc import Iterable
@@ -6,10 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from reconciliation import report
+from reconciliation.json_values import loads, millis
+from reconciliation.ledger import Ledger
+from reconciliation.progress import Progress, unread
+from reconciliation.result import Reconciliation, Rows
+from reconciliation.verdict import verdict
+from service.contract import topics
 
-import report
-from ledger import RAW, Books, Ledger, Progress, Rows, _loads, millis, unread
-
+TOPICS = topics()
+RAW = TOPICS["raw"].name
 MINUTE = millis("2026-01-01T00:00:00Z")
 
 
@@ -39,7 +48,7 @@ def window(second: int, count: int, entity: int = 1) -> bytes:
     return json.dumps({"window_start": start, "window_end": end, "entity": entity, "count": count}).encode()
 
 
-def reject(offset: int, partition: int = 0, reason: str = "no JSON") -> bytes:
+def rejected(offset: int, partition: int = 0, reason: str = "no JSON") -> bytes:
     return json.dumps({"time": "2026-01-01T00:00:00.000Z", "partition": partition, "offset": offset, "reason": reason,
                        "size": 1, "key": None, "value": "?", "value_base64": "Pw=="}).encode()  # fmt: skip
 
@@ -48,30 +57,34 @@ def close(
     tokens: Iterable[bytes],
     raw: list[bytes | None],
     windows: Iterable[bytes] = (),
-    rejects: Iterable[bytes] = (),
+    rejected_records: Iterable[bytes] = (),
     first: int = 0,
-) -> Books:
-    """The books over one partition whose records begin at offset `first`."""
-    progress = Progress()
+) -> Reconciliation:
+    """The reconciliation of one partition whose records begin at offset `first`."""
+    progress = Progress(RAW)
     for value in tokens:
         progress.add(value)
     ledger = Ledger(progress)
-    for offset, value in enumerate(rejects):
-        ledger.add_reject(0, offset, value)
+    for offset, value in enumerate(rejected_records):
+        ledger.add_rejected(0, offset, value)
     for offset, value in enumerate(windows):
         ledger.add_window(0, offset, value)
     ledger.add_records(0, enumerate(raw, first))
     return ledger.close({0: first}, {0: first + len(raw)})
 
 
-def said(books: Books) -> str:
-    """The verdict, with a Druid that has what Kafka has."""
-    return report.verdict(books, books.kafka)[1]
+def judged(found: Reconciliation, druid: Rows | None = None) -> tuple[int, str]:
+    """The verdict, by default with a Druid that has what Kafka has."""
+    return verdict(found, druid or found.kafka, TOPICS)
 
 
-def figures(books: Books) -> tuple[int, ...]:
-    late, rejected = books.late.total(), books.rejected.total()
-    return books.records, books.in_windows, books.in_open_windows, late, rejected, books.unread, books.in_none
+def said(found: Reconciliation) -> str:
+    return judged(found)[1]
+
+
+def figures(found: Reconciliation) -> tuple[int, ...]:
+    late, rejected = found.late.total(), found.rejected.total()
+    return found.records, found.in_windows, found.in_open_windows, late, rejected, found.unread, found.in_none
 
 
 # Batch 0 reads offsets 0 to 3, batch 1 the rest; its watermark closes the window of seconds 0 to 10.
@@ -87,28 +100,28 @@ RECORDS: list[bytes | None] = [
     reading(10, seq=4),
 ]
 WINDOWS = [window(0, 2), window(0, 1, entity=2)]
-REJECTS = [reject(2), reject(5), reject(6, reason="no value")]
+REJECTED = [rejected(2), rejected(5), rejected(6, reason="no value")]
 
 
-def test_books_that_close() -> None:
-    books = close(TOKENS, RECORDS, WINDOWS, REJECTS)
-    assert figures(books) == (8, 3, 2, 0, 3, 0, 0)
-    assert books.rejected == {"no JSON": 2, "no value": 1}
-    assert books.kafka == Rows(readings=5, windows=2, counted=3, rejected=3, twice=0)
-    assert (books.duplicates, books.gaps, books.out_of_order) == (0, 0, 0)
-    assert report.verdict(books, books.kafka) == (
+def test_a_ledger_that_closes() -> None:
+    found = close(TOKENS, RECORDS, WINDOWS, REJECTED)
+    assert figures(found) == (8, 3, 2, 0, 3, 0, 0)
+    assert found.rejected == {"no JSON": 2, "no value": 1}
+    assert found.kafka == Rows(readings=5, windows=2, readings_in_windows=3, rejected=3, duplicate_windows=0)
+    assert (found.duplicates, found.gaps, found.out_of_order) == (0, 0, 0)
+    assert judged(found) == (
         0,
-        "The books close: 8 records = 3 in windows + 2 in open windows + 0 late + 3 rejected, in Kafka and in Druid.",
+        "The ledger closes: 8 records = 3 in windows + 2 in open windows + 0 late + 3 rejected, in Kafka and in Druid.",
     )
 
 
-def test_nothing_at_all_closes() -> None:
-    books = close([], [])
-    assert figures(books) == (0, 0, 0, 0, 0, 0, 0)
-    assert report.verdict(books, Rows(0, 0, 0, 0, 0))[0] == 0
+def test_an_empty_ledger_closes() -> None:
+    found = close([], [])
+    assert figures(found) == (0, 0, 0, 0, 0, 0, 0)
+    assert judged(found, Rows(0, 0, 0, 0, 0))[0] == 0
 
 
-def test_late_is_what_comes_in_a_batch_after_the_one_whose_watermark_closed_its_window() -> None:
+def test_a_reading_is_late_in_the_batches_after_the_one_whose_watermark_closed_its_window() -> None:
     tokens = [token([1], 0), token([3], 10), token([3], 20), token([7], 30)]
     raw: list[bytes | None] = [
         reading(1),  # batch 0
@@ -119,44 +132,47 @@ def test_late_is_what_comes_in_a_batch_after_the_one_whose_watermark_closed_its_
         reading(12, entity=2),
         reading(20),  # of a window that was open before batch 3 and is closed after it
     ]
-    books = close(tokens, raw, [window(0, 2), window(20, 2)])
-    assert books.late == {(MINUTE, 1): 1, (MINUTE + 10_000, 2): 2}
-    assert figures(books) == (7, 4, 0, 3, 0, 0, 0)
-    assert "3 late" in said(books)
+    found = close(tokens, raw, [window(0, 2), window(20, 2)])
+    assert found.late == {(MINUTE, 1): 1, (MINUTE + 10_000, 2): 2}
+    assert figures(found) == (7, 4, 0, 3, 0, 0, 0)
+    assert "3 late" in said(found)
 
 
 def test_each_partition_has_its_own_offsets() -> None:
-    progress = Progress()
+    progress = Progress(RAW)
     for value in (token([1, 0], 10), token([1, 2], 10)):
         progress.add(value)
     ledger = Ledger(progress)
     ledger.add_window(1, 0, window(0, 1))
-    ledger.add_reject(0, 0, reject(0, partition=1))
+    ledger.add_rejected(0, 0, rejected(0, partition=1))
     ledger.add_records(1, [(0, b"?"), (1, reading(2, entity=2))])
     ledger.add_records(0, [(0, reading(1))])
-    books = ledger.close({0: 0, 1: 0}, {0: 1, 1: 2})
-    assert figures(books) == (3, 1, 0, 1, 1, 0, 0)
-    assert report.verdict(books, books.kafka)[0] == 0
+    found = ledger.close({0: 0, 1: 0}, {0: 1, 1: 2})
+    assert figures(found) == (3, 1, 0, 1, 1, 0, 0)
+    assert judged(found)[0] == 0
 
 
 def test_a_snapshot_while_data_flows() -> None:
     later_windows = [window(10, 1), window(10, 1), window(20, 1)]
     raw = [*RECORDS, reading(11, seq=1), b"?"]
-    books = close(TOKENS, raw, [*WINDOWS, *later_windows], [*REJECTS, reject(9), reject(9)])
-    assert figures(books) == (10, 3, 2, 0, 3, 2, 0)
-    assert books.duplicates == 0  # of what the job has read
-    assert books.kafka == Rows(readings=5, windows=5, counted=6, rejected=5, twice=0)
-    moved = replace(books, moved=True)
-    more = Rows(readings=7, windows=6, counted=7, rejected=5, twice=0)  # Druid has read on
-    assert report.verdict(moved, more) == (
+    found = close(TOKENS, raw, [*WINDOWS, *later_windows], [*REJECTED, rejected(9), rejected(9)])
+    assert figures(found) == (10, 3, 2, 0, 3, 2, 0)
+    assert found.duplicates == 0  # of what the job has read
+    assert found.kafka == Rows(readings=5, windows=5, readings_in_windows=6, rejected=5, duplicate_windows=0)
+    outdated = replace(found, outdated=True)
+    more = Rows(readings=7, windows=6, readings_in_windows=7, rejected=5, duplicate_windows=0)  # Druid has read on
+    assert judged(outdated, more) == (
         3,
-        "Still under way: 2 records that the windows job has not read yet; WAIT=60 waits for them.",
+        "Still under way: the windows job has 2 records left to read; WAIT=60 waits for them.",
     )
-    behind = Rows(readings=3, windows=5, counted=6, rejected=5, twice=0)
-    assert "2 records that the windows job and 2 rows that Druid has not read yet" in report.verdict(moved, behind)[1]
-    assert report.verdict(replace(moved, unread=0), more)[0] == 3
-    # Had the job not gone on, nothing would account for them.
-    assert "2 windows emitted ahead of the watermark, 2 records rejected without having been read; see" in said(books)
+    behind = Rows(readings=3, windows=5, readings_in_windows=6, rejected=5, duplicate_windows=0)
+    assert "the windows job has 2 records and Druid has 2 rows left to read" in judged(outdated, behind)[1]
+    assert judged(replace(outdated, unread=0), more) == (
+        3,
+        "Still under way: the windows job went on during the count; WAIT=60 waits for it.",
+    )
+    # If the job had not gone on, these would be errors.
+    assert "2 windows emitted ahead of the watermark, 2 records rejected before being read; see" in said(found)
 
 
 def test_before_the_first_token_everything_is_unread() -> None:
@@ -171,10 +187,10 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
         '1 missing window with 2 readings; see it with: SELECT * FROM "sensor-data-raw" WHERE entity = 1'
         " AND __time >= TIMESTAMP '2026-01-01 00:00:00' AND __time < TIMESTAMP '2026-01-01 00:00:10'",
     ),
-    "a doubled window": (
+    "a duplicate window": (
         {"windows": [*WINDOWS, *WINDOWS, WINDOWS[0]]},
         (8, 3, 2, 0, 3, 0, 0),
-        '2 windows appearing twice; see it with: SELECT * FROM "sensor-data-aggregated"'
+        '2 windows appearing more than once; see it with: SELECT * FROM "sensor-data-aggregated"'
         " WHERE __time = TIMESTAMP '2026-01-01 00:00:00' AND entity = 1",
     ),
     "wrong counts": (
@@ -182,10 +198,10 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
         (8, 3, 2, 0, 3, 0, 0),
         '2 windows counting 2 readings too many and 1 too few; see it with: SELECT * FROM "sensor-data-raw"',
     ),
-    "a window of nothing": (
+    "a window without readings": (
         {"windows": [*WINDOWS, window(0, 7, entity=3)]},
         (8, 3, 2, 0, 3, 0, 0),
-        '1 window without readings, counting 7; see it with: SELECT * FROM "sensor-data-aggregated"',
+        '1 window without readings but with a count of 7; see it with: SELECT * FROM "sensor-data-aggregated"',
     ),
     "an early window": (
         {"windows": [*WINDOWS, window(10, 1)]},
@@ -193,79 +209,90 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[int, ...], str]] = {
         "1 window emitted ahead of the watermark; see it with: SELECT",
     ),
     "unexplained records": (
-        {"rejects": REJECTS[1:2]},
+        {"rejected_records": REJECTED[1:2]},
         (8, 3, 2, 0, 1, 0, 2),
-        "2 records neither rejected nor a reading; see it at partition 0, offset 2 of sensor-data-raw",
+        "2 records neither valid nor rejected; see it at partition 0, offset 2 of sensor-data-raw",
     ),
-    "a reject named twice": (
-        {"rejects": [*REJECTS, reject(2)]},
+    "a record rejected twice": (
+        {"rejected_records": [*REJECTED, rejected(2)]},
         (8, 3, 2, 0, 3, 0, 0),
         '1 record rejected twice; see it with: SELECT * FROM "sensor-data-rejected"'
         ' WHERE "partition" = 0 AND "offset" = 2',
     ),
-    "a reject of nothing": (
-        {"rejects": [*REJECTS, reject(3, partition=7)], "tokens": [token([8, 0, 0, 0, 0, 0, 0, 4], 10)]},
+    "a rejected record that does not exist": (
+        {"rejected_records": [*REJECTED, rejected(3, partition=7)], "tokens": [token([8, 0, 0, 0, 0, 0, 0, 4], 10)]},
         (8, 3, 2, 0, 3, 0, 0),
-        "1 partition ending before what the windows job has read, 1 record rejected but not there; see it at partition"
-        " 7, offset 0 of sensor-data-raw",
+        "1 partition ending before the offset that the windows job has read, 1 rejected record missing from the raw"
+        " topic; see it at partition 7, offset 0 of sensor-data-raw",
     ),
-    "what is no window": (
+    "an invalid window": (
         {"windows": [*WINDOWS, b"{}"]},
         (8, 3, 2, 0, 3, 0, 0),
-        "1 malformed record of the windows job; see it at partition 0, offset 2 of sensor-data-aggregated",
+        "1 invalid record written by the windows job; see it at partition 0, offset 2 of sensor-data-aggregated",
     ),
-    "what is no reject": (
-        {"rejects": [*REJECTS, b"\xff"]},
+    "an invalid rejected record": (
+        {"rejected_records": [*REJECTED, b"\xff"]},
         (8, 3, 2, 0, 3, 0, 0),
-        "1 malformed record of the windows job; see it at partition 0, offset 3 of sensor-data-rejected",
+        "1 invalid record written by the windows job; see it at partition 0, offset 3 of sensor-data-rejected",
     ),
 }
 
 
 @pytest.mark.parametrize(("changed", "expected", "words"), BROKEN.values(), ids=BROKEN)
-def test_broken_books(changed: dict[str, Any], expected: tuple[int, ...], words: str) -> None:
-    given = {"tokens": TOKENS, "windows": WINDOWS, "rejects": REJECTS} | changed
-    books = close(raw=RECORDS, **given)
-    assert figures(books) == expected
-    code, sentence = report.verdict(books, books.kafka)
+def test_a_ledger_that_does_not_close(changed: dict[str, Any], expected: tuple[int, ...], words: str) -> None:
+    given = {"tokens": TOKENS, "windows": WINDOWS, "rejected_records": REJECTED} | changed
+    found = close(raw=RECORDS, **given)
+    assert figures(found) == expected
+    code, sentence = judged(found)
     assert code == 1
-    assert sentence.startswith(f"The books do not close: {words}")
-    # What is broken doesn't wait for what is under way.
-    assert report.verdict(replace(books, unread=5), books.kafka)[0] == 1
+    assert sentence.startswith(f"The ledger does not close: {words}")
+    # An error is reported even while something is under way.
+    assert judged(replace(found, unread=5), found.kafka)[0] == 1
 
 
-def test_a_topic_that_lost_its_beginning_cant_close_the_books() -> None:
+def test_a_topic_that_lost_its_beginning_does_not_close() -> None:
     tokens = [token([500], 0), token([502], 10)]
-    books = close(tokens, [reading(1), reading(2)], [window(0, 9)], [reject(3)], first=500)
-    assert figures(books) == (2, 2, 0, 0, 0, 0, 0)
-    assert said(books).startswith(
-        "The books do not close: 1 partition whose first 500 records retention removed, 1 window counting 7 readings"
-        " too many and 0 too few; see it at partition 0, offset 500 of sensor-data-raw"
+    found = close(tokens, [reading(1), reading(2)], [window(0, 9)], [rejected(3)], first=500)
+    assert figures(found) == (2, 2, 0, 0, 0, 0, 0)
+    assert said(found).startswith(
+        "The ledger does not close: 1 partition from which retention removed the first 500 records, 1 window"
+        " counting 7 readings too many and 0 too few; see it at partition 0, offset 500 of sensor-data-raw"
     )
 
 
+OPEN = "The ledger does not close"
+
+
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "expected", "words"),
     [
-        ({}, (0, "The books close")),
-        ({"readings": 3}, (3, "Still under way: 2 rows that Druid has not read yet; WAIT=60 waits for them.")),
-        ({"windows": 1, "counted": 1}, (3, "Still under way: 1 rows that Druid")),
-        ({"readings": 0, "windows": 0, "counted": 0, "rejected": 0}, (3, "Still under way: 10 rows that Druid")),
-        ({"readings": 6}, (1, "The books do not close: 1 reading more in Druid than in Kafka; see it with: SELECT")),
-        ({"readings": 6, "windows": 0}, (1, "The books do not close: 1 reading more")),
-        ({"rejected": 5}, (1, "The books do not close: 2 rejects more in Druid")),
-        ({"windows": 3, "counted": 5, "twice": 1}, (1, "The books do not close: 1 window more in Druid than in Kafka")),
-        ({"counted": 2}, (1, "The books do not close: 1 reading less in Druid's windows than in Kafka's")),
-        ({"windows": 1, "counted": 4}, (1, "The books do not close: 1 reading more in Druid's windows")),
+        ({}, 0, "The ledger closes"),
+        ({"readings": 3}, 3, "Still under way: Druid has 2 rows left to read; WAIT=60 waits for them."),
+        ({"windows": 1, "readings_in_windows": 1}, 3, "Still under way: Druid has 1 row left to read"),
+        (
+            {"readings": 0, "windows": 0, "readings_in_windows": 0, "rejected": 0},
+            3,
+            "Still under way: Druid has 10 rows left",
+        ),
+        ({"readings": 6}, 1, f"{OPEN}: 1 more reading in Druid than in Kafka; see it with: SELECT"),
+        ({"readings": 6, "windows": 0}, 1, f"{OPEN}: 1 more reading"),
+        ({"rejected": 5}, 1, f"{OPEN}: 2 more rejected records in Druid"),
+        (
+            {"windows": 3, "readings_in_windows": 5, "duplicate_windows": 1},
+            1,
+            f"{OPEN}: 1 more window in Druid than in Kafka, 1 more duplicate window in Druid than in Kafka;",
+        ),
+        ({"readings_in_windows": 2}, 1, f"{OPEN}: 1 fewer reading in Druid's windows than in Kafka's; see it with"),
+        ({"windows": 1, "readings_in_windows": 4}, 1, f"{OPEN}: 1 more reading in Druid's windows"),
     ],
 )
-def test_what_druid_lacks_is_under_way_and_what_it_has_more_is_wrong(
-    changes: dict[str, int], expected: tuple[int, str]
+def test_rows_that_druid_lacks_are_under_way_and_rows_that_kafka_lacks_are_wrong(
+    changes: dict[str, int], expected: int, words: str
 ) -> None:
-    books = close(TOKENS, RECORDS, WINDOWS, REJECTS)
-    code, sentence = report.verdict(books, replace(books.kafka, **changes))
-    assert code == expected[0]
-    assert sentence.startswith(expected[1])
+    found = close(TOKENS, RECORDS, WINDOWS, REJECTED)
+    code, sentence = judged(found, replace(found.kafka, **changes))
+    assert code == expected
+    assert sentence.startswith(words)
 
 
 HUGE = 2**63 - 1
@@ -284,30 +311,30 @@ HUGE = 2**63 - 1
         ([-1, 1, 0, -1], 1, 0, 1),
         ([1, HUGE, 2], 0, HUGE - 3, 1),
         ([-HUGE - 1, HUGE, HUGE], 1, 2**64 - 2, 0),
-        ([1, "2", 2.0, None, True, 2], 0, 0, 0),  # what is no whole number is no seq
+        ([1, "2", 2.0, None, True, 2], 0, 0, 0),  # only integers count as seqs
     ],
 )
 def test_seqs(seqs: list[Any], duplicates: int, gaps: int, out_of_order: int) -> None:
-    books = close([token([len(seqs)], 0)], [reading(1, seq=seq) for seq in seqs])
-    assert (books.duplicates, books.gaps, books.out_of_order) == (duplicates, gaps, out_of_order)
-    assert report.verdict(books, books.kafka)[0] == 0  # that is the senders' affair
+    found = close([token([len(seqs)], 0)], [reading(1, seq=seq) for seq in seqs])
+    assert (found.duplicates, found.gaps, found.out_of_order) == (duplicates, gaps, out_of_order)
+    assert judged(found)[0] == 0  # the vehicles sent the readings this way
 
 
-def test_seqs_are_a_vehicles_own_and_many_wild_ones_cost_little() -> None:
-    books = close([token([4], 0)], [reading(1, 1, 5), reading(1, 2, 5), reading(1, 1, 6), reading(1, 2, 7)])
-    assert (books.duplicates, books.gaps, books.out_of_order) == (0, 1, 0)
-    wild = [reading(1, seq=(n * 2**40 + n) % 2**63) for n in range(20_000)]
-    books = close([token([len(wild)], 0)], wild)
-    assert books.duplicates == 0
-    assert books.gaps == max(json.loads(value)["seq"] for value in wild) + 1 - 20_000
+def test_each_vehicle_has_its_own_seqs_and_many_scattered_ones_cost_little() -> None:
+    found = close([token([4], 0)], [reading(1, 1, 5), reading(1, 2, 5), reading(1, 1, 6), reading(1, 2, 7)])
+    assert (found.duplicates, found.gaps, found.out_of_order) == (0, 1, 0)
+    scattered = [reading(1, seq=(n * 2**40 + n) % 2**63) for n in range(20_000)]
+    found = close([token([len(scattered)], 0)], scattered)
+    assert found.duplicates == 0
+    assert found.gaps == max(json.loads(value)["seq"] for value in scattered) + 1 - 20_000
 
 
-def test_a_late_reading_is_not_out_of_order_besides_but_may_be_a_duplicate() -> None:
+def test_a_late_reading_is_never_out_of_order_but_may_be_a_duplicate() -> None:
     tokens = [token([3], 10), token([6], 10)]
     raw: list[bytes | None] = [reading(1, seq=1), reading(2, seq=4), reading(3, seq=5)]
     raw += [reading(4, seq=2), reading(1, seq=1), reading(11, seq=3)]
-    books = close(tokens, raw, [window(0, 3)])
-    assert (books.late.total(), books.duplicates, books.gaps, books.out_of_order) == (2, 1, 0, 1)
+    found = close(tokens, raw, [window(0, 3)])
+    assert (found.late.total(), found.duplicates, found.gaps, found.out_of_order) == (2, 1, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -338,29 +365,29 @@ def test_the_window_of_a_time(time: str, start: int) -> None:
         b'{"time": "2026-01-01T00:00:00Z", "entity": true}', b"[" * 100_000, b"1" * 5000, None,
     ],
 )  # fmt: skip
-def test_what_is_no_reading_and_was_not_rejected_is_unexplained(value: bytes | None) -> None:
+def test_an_invalid_record_that_was_not_rejected_is_unexplained(value: bytes | None) -> None:
     assert close([token([1], 0)], [value]).unexplained == [(0, 0)]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"query_id": "q", "batch_id": 1, "windows": 3}'])
-def test_a_token_that_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match="a token that can't be read"):
-        Progress().add(text.encode())
+def test_an_invalid_token(text: str) -> None:
+    with pytest.raises(ValueError, match="a progress token of the windows job is invalid"):
+        Progress(RAW).add(text.encode())
 
 
-def test_windows_of_two_lengths() -> None:
-    progress = Progress()
+def test_a_changed_window_length_is_refused() -> None:
+    progress = Progress(RAW)
     progress.add(token([1], 0))
-    with pytest.raises(ValueError, match="changed its windows from 10 to 60 seconds"):
+    with pytest.raises(ValueError, match="changed the length of its windows from 10 to 60 seconds"):
         progress.add(token([1], 0).replace(b'"window_seconds": 10', b'"window_seconds": 60'))
 
 
 def test_the_table() -> None:
     tokens = [token([4], 10), token([8], 10), token([20], 10)]
     late: list[bytes | None] = [reading(n % 2, entity=n + 10, seq=n) for n in range(11)]
-    books = close(tokens, [*RECORDS, *late, reading(3, 10, HUGE)], WINDOWS, REJECTS)
+    found = close(tokens, [*RECORDS, *late, reading(3, 10, HUGE)], WINDOWS, REJECTED)
     assert (
-        report.table(books, replace(books.kafka, readings=12_345))
+        report.table(found, replace(found.kafka, readings=12_345))
         == """\
   records in the raw topic                        20
     in windows that are emitted                    3
@@ -400,7 +427,40 @@ def test_the_table() -> None:
     )
 
 
-def test_a_reading_with_a_field_that_is_nested_very_deeply_is_one() -> None:
+def test_a_reading_with_a_deeply_nested_field_counts() -> None:
     nested = b'[{"a":"]}"},' * 50_000 + b"1" + b"]" * 50_000
     value = b'{"time":"2026-11-24T10:00:00.000Z","x":' + nested + b',"entity":7,"text":"}{"}'
-    assert _loads(value) == {"time": "2026-11-24T10:00:00.000Z", "x": None, "entity": 7, "text": "}{"}
+    assert loads(value) == {"time": "2026-11-24T10:00:00.000Z", "x": None, "entity": 7, "text": "}{"}
+
+
+def test_the_figures_for_programs() -> None:
+    found = close(TOKENS, RECORDS, WINDOWS, REJECTED)
+    rows = {"readings": 5, "windows": 2, "readings_in_windows": 3, "rejected": 3, "duplicate_windows": 0}
+    assert report.figures(found, replace(found.kafka, readings=4)) == {
+        "records": 8,
+        "in_windows": 3,
+        "in_open_windows": 2,
+        "late": 0,
+        "rejected": 3,
+        "unread": 0,
+        "in_none": 0,
+        "kafka": rows,
+        "druid": rows | {"readings": 4},
+        "duplicates": 0,
+        "gaps": 0,
+        "out_of_order": 0,
+        "rejected_by_reason": {"no JSON": 2, "no value": 1},
+    }
+
+
+def test_a_topic_has_the_name_of_its_setting_and_the_datasource_keeps_its_own() -> None:
+    renamed = topics({"KAFKA_RAW_TOPIC": "fleet"})
+    found = close(TOKENS, RECORDS, WINDOWS, REJECTED[1:])
+    assert "at partition 0, offset 2 of fleet" in verdict(found, found.kafka, renamed)[1]
+    found = close(TOKENS, RECORDS, WINDOWS[1:], REJECTED)
+    assert 'FROM "sensor-data-raw"' in verdict(found, found.kafka, renamed)[1]
+    progress = Progress("fleet")
+    progress.add(token([1], 0))
+    assert progress.offsets == {}
+    progress.add(token([1], 0).replace(RAW.encode(), b"fleet"))
+    assert progress.offsets == {0: 1}

@@ -1,14 +1,7 @@
-"""What the live cases of the benchmark make of their observations: literal ones in, exact figures out."""
+"""The arithmetic of the benchmark's live cases: literal observations in, exact figures out."""
 
-import importlib.util
-import sys
-
-from rooms import ROOT
-
-spec = importlib.util.spec_from_file_location("live_figures", ROOT / "benchmarks/live_figures.py")
-assert spec and spec.loader
-live_figures = sys.modules["live_figures"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(live_figures)
+import live_figures
+from repository import ROOT
 
 
 def test_each_increase_of_a_count_is_an_arrival() -> None:
@@ -55,7 +48,7 @@ def test_latencies_of_readings_before_the_end() -> None:
     assert live_figures.raw_latencies(arrived, end=2000) == [(35.5, 2), (65.0, 1)]
 
 
-def test_windows_that_the_watermark_closes_in_a_stretch() -> None:
+def test_windows_that_the_watermark_closes_in_a_period() -> None:
     # A window of 10 s from 60,000 on is closed at 100,000 by a watermark of 30 s.
     assert list(live_figures.window_starts(100_000, 120_000, 10_000, 30_000)) == [60_000, 70_000]
     assert list(live_figures.window_starts(100_001, 120_001, 10_000, 30_000)) == [70_000, 80_000]
@@ -76,8 +69,8 @@ def test_percentiles_are_over_rows_by_nearest_rank() -> None:
     assert live_figures.percentiles([(7.0, 1)]) == {"rows": 1, "p50 ms": 7, "p95 ms": 7, "p99 ms": 7, "max ms": 7}
 
 
-def samples(job: list[int], druid: list[int]) -> list[tuple[float, int, int]]:
-    """One each 30 s of 300."""
+def samples(job: list[int], druid: list[int]) -> list[live_figures.Sample]:
+    """One every 30 of 300 seconds."""
     return [live_figures.Sample(30.0 * number + 1, *lags) for number, lags in enumerate(zip(job, druid, strict=True))]
 
 
@@ -87,7 +80,7 @@ def test_a_rate_is_sustained_while_the_lags_are_bounded_and_do_not_grow() -> Non
     assert live_figures.lags(steady, 300) == {"windows job": [[5000, 7000], [7000, 6000]], "Druid": [[0, 0], [0, 0]]}
 
 
-def test_why_a_rate_is_not_sustained_is_said() -> None:
+def test_the_reasons_why_a_rate_is_not_sustained() -> None:
     growing = samples([0, 0, 1000, 1000, 0, 0, 0, 0, 12_000, 14_000], [0] * 10)
     assert live_figures.why_not(5000, 4800, growing, 300) == [
         "the generator reached 4,800 records/s",
@@ -96,12 +89,42 @@ def test_why_a_rate_is_not_sustained_is_said() -> None:
     far = samples([0] * 4, [0, 0, 0, 51_000])
     assert live_figures.why_not(5000, 5000, far, 300) == ["Druid: 51,000 records behind"]
     assert live_figures.why_not(5000, 5000, growing[:5], 300) == [
-        "windows job: nothing was heard of it",
-        "Druid: nothing was heard of it",
+        "windows job: no lag was measured",
+        "Druid: no lag was measured",
     ]
 
 
-def test_the_readmes_queries_are_found_by_their_comments() -> None:
-    page = "text\n```sh\nmake\n```\n```sql\n-- all\nSELECT *\nFROM a\n\n-- one, or none\nSELECT 1\n```\nmore\n"
-    assert live_figures.readme_queries(page) == {"all": "SELECT *\nFROM a", "one, or none": "SELECT 1"}
-    assert len(live_figures.readme_queries((ROOT / "README.md").read_text())) == 3
+def test_the_readmes_queries_are_named_by_the_sentence_before_each() -> None:
+    page = """text
+
+```sh
+make
+```
+
+Paste each query. All rows,
+line by line:
+
+```sql
+SELECT *
+FROM a
+```
+
+Doubles (no row means none):
+
+```sql
+SELECT 1
+```
+more
+"""
+    assert live_figures.readme_queries(page) == {
+        "All rows, line by line": "SELECT *\nFROM a",
+        "Doubles": "SELECT 1",
+    }
+
+
+def test_the_readme_has_three_queries() -> None:
+    assert list(live_figures.readme_queries((ROOT / "README.md").read_text())) == [
+        "How the fleet is doing, minute by minute",
+        "The five warmest vehicles of the last ten minutes",
+        "Lost or duplicate readings",
+    ]

@@ -1,78 +1,53 @@
-"""producer.py: its constants, its environment variables, and what it says when something is wrong."""
+"""producer.py and the generator's main program: settings, state, messages and exit codes."""
 
+import json
+import logging
 import re
+import signal
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import producer
 import pytest
-from rooms import ROOT, assert_one_sentence, run_script
+from generator import main
+from generator.run import Report
+from generator.settings import Settings, checked
+from generator.stop import Stop
+from kafka.errors import KafkaError
+from repository import ROOT, assert_one_sentence, run_script
+from service.settings import BadSetting
 
 COMMAND = [sys.executable, str(ROOT / "sensor-data-generator/producer.py")]
 
 
-def test_the_defaults_make_well_over_30_000_records() -> None:
+def constants(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What producer.py passes to the generator."""
+    passed: list[Settings] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(producer, "run_generator", lambda constants: passed.append(constants) or 0)
+        assert producer.main() == 0
+    return passed[0]
+
+
+def test_every_constant_is_passed_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name for name, value in vars(producer).items() if isinstance(value, int | float | str) and name[0] != "_"]
+    for number, name in enumerate(names):
+        monkeypatch.setattr(producer, name, number)
+    assert vars(constants(monkeypatch)) == {name: number for number, name in enumerate(names)}
+
+
+def test_the_readme_has_every_setting() -> None:
+    readme = (ROOT / "sensor-data-generator/README.md").read_text()
+    table = readme.split("## Settings")[1].split("## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [field.name for field in fields(Settings)]
+
+
+def test_the_defaults_send_well_over_30_000_records() -> None:
     iterations = producer.script_duration // producer.sensor_interval
     assert iterations * producer.num_entities > 30_000
-
-
-def test_an_environment_variable_overrides_the_constant(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert producer.number("NUM_ENTITIES", 200, minimum=1, whole=True) == 200
-    monkeypatch.setenv("NUM_ENTITIES", "7")
-    assert producer.number("NUM_ENTITIES", 200, minimum=1, whole=True) == 7
-    monkeypatch.setenv("SENSOR_INTERVAL", "0.5")
-    assert producer.number("SENSOR_INTERVAL", 5, minimum=0) == 0.5
-
-
-SECONDS, WHOLE = "a number of seconds, 0 or more", "a whole number, 1 or more"
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "allowed"),
-    [
-        ("NUM_ENTITIES", "0", WHOLE),
-        ("NUM_ENTITIES", "-3", WHOLE),
-        ("NUM_ENTITIES", "2.5", WHOLE),
-        ("NUM_ENTITIES", "many", WHOLE),
-        ("NUM_ENTITIES", "", WHOLE),
-        ("SENSOR_INTERVAL", "-1", SECONDS),
-        ("SENSOR_INTERVAL", "nan", SECONDS),
-        ("SCRIPT_DURATION", "inf", SECONDS),
-        ("SCRIPT_DURATION", "15 minutes", SECONDS),
-        ("MAX_IN_FLIGHT", "0", WHOLE),
-        ("NUM_PROCESSES", "0", WHOLE),
-        ("LATE_SHARE", "1.1", "a share, 0 to 1"),
-        ("OUT_OF_ORDER_SHARE", "-0.1", "a share, 0 to 1"),
-        ("DUPLICATE_SHARE", "nan", "a share, 0 to 1"),
-        ("MALFORMED_SHARE", "5%", "a share, 0 to 1"),
-        ("LATE_BY", "-1", SECONDS),
-        ("OUT_OF_ORDER_BY", "2 seconds", SECONDS),
-        ("FAULT_SEED", "0.5", "a whole number, 0 or more"),
-    ],
-)
-def test_a_wrong_value_ends_it_with_one_sentence(name: str, value: str, allowed: str) -> None:
-    result = run_script(COMMAND, {name: value})
-    assert result.returncode == 2
-    assert_one_sentence(result.stderr)
-    assert f"{name} (or {name.lower()}) is {value!r}: it must be {allowed}." in result.stderr
-
-
-def test_shares_above_1_together_end_it_with_one_sentence() -> None:
-    result = run_script(COMMAND, {"LATE_SHARE": "0.7", "MALFORMED_SHARE": "0.4"})
-    assert result.returncode == 2
-    assert_one_sentence(result.stderr)
-    assert "LATE_SHARE, OUT_OF_ORDER_SHARE, DUPLICATE_SHARE, MALFORMED_SHARE together are 1.1" in result.stderr
-
-
-def test_shares_of_1_together_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, share in (("LATE", "0.7"), ("OUT_OF_ORDER", "0.1"), ("DUPLICATE", "0.1"), ("MALFORMED", "0.1")):
-        monkeypatch.setenv(f"{name}_SHARE", share)
-    assert producer.faults_to_send(60)
-
-
-def test_there_are_no_faults_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert producer.faults_to_send(60) is None
-    monkeypatch.setenv("LATE_SHARE", "0.001")
-    assert producer.faults_to_send(60)
 
 
 def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not() -> None:
@@ -81,35 +56,188 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
     assert producer.out_of_order_by + producer.sensor_interval < watermark
 
 
-def test_no_broker_ends_it_with_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(producer, "WAIT_FOR_KAFKA", 1)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    with pytest.raises(SystemExit) as ended:
-        producer.main()
-    assert re.search(r"No readings can be sent to sensor-data-raw at 127.0.0.1:1.*Check that Kafka", str(ended.value))
-
-
-def test_times_are_iso_8601_utc_with_milliseconds() -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", producer.now())
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("NUM_ENTITIES", "0", "a whole number, 1 or more"),
+        ("SENSOR_INTERVAL", "-1", "a number of seconds, 0 or more"),
+        ("SCRIPT_DURATION", "15 minutes", "a number of seconds, 0 or more"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "", "a text that is not empty"),
+        ("KAFKA_RAW_TOPIC", "", "a text that is not empty"),
+        ("MAX_IN_FLIGHT", "0", "a whole number, 1 or more"),
+        ("NUM_PROCESSES", "0", "a whole number, 1 or more"),
+        ("LATE_SHARE", "1.1", "a share, 0 to 1"),
+        ("OUT_OF_ORDER_SHARE", "-0.1", "a share, 0 to 1"),
+        ("DUPLICATE_SHARE", "nan", "a share, 0 to 1"),
+        ("MALFORMED_SHARE", "5%", "a share, 0 to 1"),
+        ("LATE_BY", "-1", "a number of seconds, 0 or more"),
+        ("OUT_OF_ORDER_BY", "2 seconds", "a number of seconds, 0 or more"),
+        ("FAULT_SEED", "0.5", "a whole number, 0 or more"),
+        ("GENERATOR_STATE_FILE", " ", "a text that is not empty"),
+    ],
+)
+def test_a_bad_setting_is_refused(name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadSetting) as raised:
+        checked(constants(monkeypatch), {name: value})
+    assert str(raised.value) == f"{name} (or {name.lower()}) is {value!r}: it must be {allowed}."
 
 
 @pytest.mark.parametrize(
-    ("moment", "interval", "left"),
+    ("environment", "sentence"),
     [
-        (1000.0, 5, 5),
-        (1000.004, 5, 4.996),
-        (1002.0, 5, 3),
-        (1004.9, 5, 0.1),
-        (999.999, 5, 5.001),  # woken a little early: the iteration of 1000 is this one
-        (1000.1, 0.25, 0.15),
-        (1000.0, 0, 0),
-        (1000.0, 1e-300, 0),
-        (1000.0, 1e300, 1e300),
+        ({"NUM_ENTITIES": "many"}, "NUM_ENTITIES (or num_entities) is 'many': it must be a whole number, 1 or more."),
+        (
+            {"LATE_SHARE": "0.7", "MALFORMED_SHARE": "0.4"},
+            "LATE_SHARE, OUT_OF_ORDER_SHARE, DUPLICATE_SHARE, MALFORMED_SHARE together are 1.1:"
+            " they must be 1 or less.",
+        ),
     ],
 )
-def test_the_next_iteration_is_due_at_a_whole_multiple_of_the_interval(
-    moment: float, interval: float, left: float
+def test_a_bad_setting_ends_the_program_with_one_sentence(environment: dict[str, str], sentence: str) -> None:
+    result = run_script(COMMAND, environment)
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+    assert result.stderr.endswith(f" ERROR sensorgenerator: {sentence}\n")
+
+
+def test_shares_whose_sum_is_1_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = {"LATE_SHARE": "0.7", "OUT_OF_ORDER_SHARE": "0.1", "DUPLICATE_SHARE": "0.1", "MALFORMED_SHARE": "0.1"}
+    assert checked(constants(monkeypatch), shares).shares == (0.7, 0.1, 0.1, 0.1)
+
+
+def test_there_are_no_faults_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(checked(constants(monkeypatch), {}).shares)
+
+
+def test_there_are_no_more_processes_than_vehicles(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = checked(constants(monkeypatch), {"NUM_ENTITIES": "2", "NUM_PROCESSES": "3"})
+    assert settings.processes == 2
+
+
+def test_a_state_file_that_cannot_be_written_ends_the_program_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file/generator.json")
+    result = run_script(COMMAND, {"GENERATOR_STATE_FILE": path})
+    assert result.returncode == 1
+    assert_one_sentence(result.stderr)
+    assert f"The state file {path} can't be written: Not a directory. Set GENERATOR_STATE_FILE " in result.stderr
+
+
+@pytest.fixture
+def state_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Path:
+    """The path of the state file of a run in this process, whose log goes to caplog."""
+    monkeypatch.setattr(main.log, "configure", lambda _service: None)
+    monkeypatch.setattr(Stop, "listen", lambda _self: None)
+    caplog.set_level(logging.INFO, "generator")
+    path = tmp_path / "generator.json"
+    monkeypatch.setenv("GENERATOR_STATE_FILE", str(path))
+    return path
+
+
+def state(path: Path) -> tuple[str, int, int, int]:
+    content = json.loads(path.read_text())
+    run = content["run"]
+    return content["state"], run["sent"], run["acknowledged"], run["failed"]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("generator") and record.levelno >= logging.ERROR
+    ]
+
+
+def test_without_kafka_the_run_fails_with_one_error(
+    state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert producer.until_next(moment, interval) == pytest.approx(left, abs=1e-9)
+    monkeypatch.setattr(main, "WAIT_FOR_KAFKA", 1)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    assert producer.main() == 1
+    [error] = errors(caplog)
+    assert re.search(r"No readings can be sent to sensor-data-raw at 127.0.0.1:1: .*\. Check that Kafka", error)
+    assert state(state_file) == ("failed", 0, 0, 0)
+
+
+def test_ctrl_c_while_connecting_ends_the_run(state_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        assert state(state_file)[0] == "connecting"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "connect", interrupted)
+    assert producer.main() == 130
+    assert state(state_file) == ("stopped", 0, 0, 0)
+
+
+RunUntil = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> RunUntil:
+    """A run in three processes that ends as given; its exit code and its last state."""
+
+    def run(end: Report, died: Sequence[int] = (), signum: int | None = None) -> tuple[int, str]:
+        def send(_settings: Any, last: Any, _producer: Any, stop: Stop, on_progress: Any) -> tuple[Report, Any]:
+            assert last == {1: 7}
+            assert state(state_file) == ("sending", 0, 0, 0)
+            on_progress(Report(1, 1, 20, 19, 0))
+            assert state(state_file) == ("sending", 20, 19, 0)
+            if signum:
+                stop.request(signum)
+            return end, died
+
+        monkeypatch.setattr(main, "connect", lambda *_: None)
+        monkeypatch.setattr(main, "last_seq", lambda *_: {1: 7})
+        monkeypatch.setattr(main, "_send", send)
+        monkeypatch.setenv("NUM_PROCESSES", "3")
+        code = producer.main()
+        assert caplog.messages[:3] == [
+            "connecting to Kafka at kafka0:29092, for up to 120 s",
+            "200 vehicles send to sensor-data-raw every 5 s for 900 s, in 3 processes",
+            "iteration 1: 20 sent, 19 acknowledged, 0 failed, 1 of 900 s",
+        ]
+        ending, *counts = state(state_file)
+        assert counts == [end.sent, end.acknowledged, end.failed]
+        return code, ending
+
+    return run
+
+
+def test_a_run_that_delivers_everything_is_finished(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_until(Report(2, 5, 40, 40, 0)) == (0, "finished")
+    assert caplog.messages[3:] == ["finished: 40 sent, 40 acknowledged, 0 failed"]
+
+
+def test_the_injected_faults_are_logged_at_the_end(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_until(Report(2, 5, 40, 40, 0, {"late": 3})) == (0, "finished")
+    assert caplog.messages[3:] == ["injected faults: {'late': 3}", "finished: 40 sent, 40 acknowledged, 0 failed"]
+
+
+def test_a_signal_stops_a_run(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_until(Report(2, 5, 40, 40, 0), signum=signal.SIGTERM) == (0, "stopped")
+    assert caplog.messages[3:] == ["stopped by SIGTERM: 40 sent, 40 acknowledged, 0 failed"]
+
+
+def test_records_that_are_not_delivered_fail_a_run(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_until(Report(2, 5, 40, 38, 2, None, "timed out"), died=[1]) == (1, "failed")
+    assert caplog.messages[3] == "finished: 40 sent, 38 acknowledged, 2 failed"
+    assert errors(caplog) == ["2 records were not delivered. The last error: timed out"]
+
+
+def test_a_process_that_died_fails_a_run(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_until(Report(2, 5, 40, 40, 0), died=[1]) == (1, "failed")
+    assert errors(caplog) == ["1 of 3 processes died, see the warnings above"]
+
+
+@pytest.mark.parametrize("fails_in", ["connect", "last_seq"])
+def test_any_error_of_kafka_while_connecting_fails_the_run(
+    fails_in: str, state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KafkaError("there is no topic sensor-data-raw")
+
+    monkeypatch.setattr(main, "connect", lambda *_: None)
+    monkeypatch.setattr(main, fails_in, fail)
+    assert producer.main() == 1
+    assert "there is no topic sensor-data-raw" in errors(caplog)[0]
+    assert state(state_file)[0] == "failed"

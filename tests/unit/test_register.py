@@ -1,58 +1,62 @@
-"""The registration of the supervisors: specifications, waiting, and Druid's reasons."""
+"""The registration of the supervisors: the calls to Druid, the waits and what ends it."""
 
 import json
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import register
 import requests
-from rooms import ROOT, assert_one_sentence
-
-FOLDER = ROOT / "supervisor-specs"
-
-
-def test_the_specifications_read_from_the_given_brokers() -> None:
-    specs = register.load_specs(FOLDER, "broker:1")
-    assert sorted(specs) == ["sensor-data-aggregated", "sensor-data-raw", "sensor-data-rejected"]
-    for spec in specs.values():
-        assert spec["spec"]["ioConfig"]["consumerProperties"]["bootstrap.servers"] == "broker:1"
+from registration import druid, supervisors
+from registration.druid import DataMismatch, Druid, NotReady, Refused
+from registration.wait import wait_for
+from repository import ROOT, assert_one_sentence, run_script
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"spec": []}', "[]"])
-def test_a_file_that_is_no_specification_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "mine.json").write_text(text)
-    with pytest.raises(ValueError, match=r"mine\.json is not a Kafka supervisor specification"):
-        register.load_specs(tmp_path, "broker:1")
+class FakeDruid(Druid):
+    """Answers by the end of the path and keeps what is posted. Without an answer there is no supervisor of anything."""
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__("http://druid")
+        self.answers = {"supervisor": [], **answers}
+        self.posted: list[tuple[str, dict[str, Any], Any]] = []
+
+    def ask(self, method: str, path: str, **options: Any) -> Any:
+        if method == "POST":
+            self.posted.append((path, options.get("params", {}), options["json"]))
+            return None
+        return self.answers[path.rpartition("/")[2]]
 
 
 def test_a_wait_ends_with_the_last_thing_seen() -> None:
     def never() -> None:
-        raise register.NotThere("only smoke")
+        raise NotReady("only smoke")
 
-    with pytest.raises(TimeoutError, match="the fire not there after 0 s: only smoke"):
-        register.wait_for("the fire", never, seconds=0)
+    with pytest.raises(TimeoutError, match="waited 0 s for the fire: only smoke"):
+        wait_for("the fire", never, seconds=0)
 
 
-def test_a_wait_ends_when_it_is_there() -> None:
-    answers = iter([register.NotThere("not yet"), None])
+def test_a_wait_ends_with_the_result() -> None:
+    answers = iter([NotReady("not yet"), None])
 
     def soon() -> str:
         if answer := next(answers):
             raise answer
         return "here"
 
-    assert register.wait_for("it", soon, seconds=5) == "here"
+    assert wait_for("it", soon, seconds=5) == "here"
 
 
 def test_a_wait_since_the_last_change_goes_on_while_something_changes() -> None:
     left = iter([3, 2, 1, 1, 1, 1, 1])
 
     def check() -> None:
-        raise register.NotThere(f"{next(left)} left")
+        raise NotReady(f"{next(left)} left")
 
     with pytest.raises(TimeoutError, match="1 left"):  # half a second each
-        register.wait_for("it", check, seconds=0.8, since_change=True)
+        wait_for("it", check, seconds=0.8, since_change=True)
     assert len(list(left)) == 2
 
 
@@ -68,17 +72,30 @@ def test_a_wait_since_the_last_change_goes_on_while_something_changes() -> None:
 def test_the_reason_is_druids_own(body: str, expected: str) -> None:
     response = requests.Response()
     response.status_code, response.reason, response._content = 400, "Bad Request", body.encode()
-    assert register.reason(response) == expected
+    assert druid.reason(response) == expected
 
 
-def test_no_druid_ends_it_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "WAIT_FOR", 0)
-    monkeypatch.setattr(register, "topic_ids", lambda *_: {})
-    monkeypatch.setenv("DRUID_URL", "http://127.0.0.1:1")
-    with pytest.raises(
-        SystemExit, match=r"The supervisors could not be registered: Druid not there after 0 s: no answer"
-    ):
-        register.main()
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b'{"id": "mine"}', {"id": "mine"}),
+        (200, b"", None),
+        (200, b"<html>", NotReady("the answer to /path is not JSON: '<html>'")),
+        (400, b"bad spec", Refused("bad spec")),
+        (404, b"starting", NotReady("/path answered 404: starting")),
+        (503, b"no leader", NotReady("/path answered 503: no leader")),
+    ],
+)
+def test_druids_answers(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, expected: Any) -> None:
+    response = requests.Response()
+    response.status_code, response._content = status, body
+    monkeypatch.setattr(requests, "request", lambda *_, **__: response)
+    if isinstance(expected, Exception):
+        with pytest.raises(type(expected)) as error:
+            Druid("http://druid").ask("GET", "/path")
+        assert str(error.value) == str(expected)
+    else:
+        assert Druid("http://druid").ask("GET", "/path") == expected
 
 
 def supervisor(name: str, **spec: Any) -> dict[str, Any]:
@@ -97,60 +114,138 @@ def supervisor(name: str, **spec: Any) -> dict[str, Any]:
         [supervisor("another", context={"kafka_topic_id": "two"})],
     ],
 )
-def test_a_supervisor_of_the_same_topic_or_of_none_fits(
-    monkeypatch: pytest.MonkeyPatch, known: list[dict[str, Any]]
-) -> None:
-    monkeypatch.setattr(register, "ask", lambda *_, **__: known)
-    register.check_fit("mine", "one")
+def test_a_supervisor_of_the_same_topic_matches(known: list[dict[str, Any]]) -> None:
+    supervisors.check_topic(FakeDruid(supervisor=known), "mine", "one")
 
 
-def test_a_supervisor_of_a_topic_that_was_made_anew_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_of_a_deleted_topic_is_refused() -> None:
     known = [supervisor("another"), supervisor("mine", context={"kafka_topic_id": "two"})]
-    monkeypatch.setattr(register, "ask", lambda *_, **__: known)
-    with pytest.raises(register.DoesNotFit, match="Druid's mine was read from a topic that is gone") as error:
-        register.check_fit("mine", "one")
+    with pytest.raises(DataMismatch, match="Druid's mine was read from a topic that was removed") as error:
+        supervisors.check_topic(FakeDruid(supervisor=known), "mine", "one")
     assert_one_sentence(str(error.value))
 
 
-def test_a_specification_is_posted_with_its_topics_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    posted: list[dict[str, Any]] = []
-    monkeypatch.setattr(register, "ask", lambda *_, **options: posted.append(options["json"]))
-    register.register({"type": "kafka"}, "one")
-    register.register({"type": "kafka", "context": {"priority": 5}}, "one")
-    assert [spec["context"] for spec in posted] == [
-        {"kafka_topic_id": "one"},
-        {"priority": 5, "kafka_topic_id": "one"},
+def test_a_spec_is_posted_with_its_topics_id() -> None:
+    fake = FakeDruid()
+    supervisors.register(fake, {"type": "kafka"}, "one")
+    supervisors.register(fake, {"type": "kafka", "context": {"priority": 5}}, "one")
+    path, options = "/druid/indexer/v1/supervisor", {"skipRestartIfUnmodified": "true"}
+    assert fake.posted == [
+        (path, options, {"type": "kafka", "context": {"kafka_topic_id": "one"}}),
+        (path, options, {"type": "kafka", "context": {"priority": 5, "kafka_topic_id": "one"}}),
     ]
 
 
-def test_a_datasource_is_compacted_when_late_readings_are_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str, Any]] = []
-    monkeypatch.setattr(register, "ask", lambda method, path, json: asked.append((method, path, json)))
-    register.compact("mine")
+def test_a_datasource_is_compacted_when_late_readings_are_unlikely() -> None:
+    fake = FakeDruid()
+    supervisors.compact(fake, "mine")
     wanted = {"dataSource": "mine", "skipOffsetFromLatest": "PT1H"}
-    assert asked == [("POST", "/druid/coordinator/v1/config/compaction", wanted)]
+    assert fake.posted == [("/druid/coordinator/v1/config/compaction", {}, wanted)]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"detailedState": "RUNNING"}, None),
+        ({"detailedState": "CONNECTING_TO_STREAM"}, "CONNECTING_TO_STREAM"),
+        (
+            {"detailedState": "LOST_CONTACT", "recentErrors": [{"message": "old"}, {"exceptionClass": "Timeout"}]},
+            "LOST_CONTACT: Timeout",
+        ),
+    ],
+)
+def test_a_supervisor_that_does_not_run_says_why(state: dict[str, Any], expected: str | None) -> None:
+    fake = FakeDruid(status={"payload": state})
+    if expected is None:
+        supervisors.check_running(fake, "mine")
+    else:
+        with pytest.raises(NotReady) as error:
+            supervisors.check_running(fake, "mine")
+        assert str(error.value) == expected
 
 
 @pytest.mark.parametrize("left", [None, {"mine": 0}])
-def test_loaded_segments_are_fine(monkeypatch: pytest.MonkeyPatch, left: dict[str, int] | None) -> None:
-    monkeypatch.setattr(register, "ask", lambda *_, **__: left)
-    register.check_segments("mine")
+def test_loaded_segments_are_fine(left: dict[str, int] | None) -> None:
+    supervisors.check_segments(FakeDruid(loadstatus=left), "mine")
 
 
-def test_segments_whose_files_are_gone_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(register, "ask", lambda *_, **__: {"mine": 5})
-    with pytest.raises(register.NotThere, match="5 segments of mine are not loaded; if their files were removed"):
-        register.check_segments("mine")
+def test_segments_whose_files_are_missing_are_counted() -> None:
+    with pytest.raises(NotReady, match="5 segments of mine are not loaded; if their files were removed"):
+        supervisors.check_segments(FakeDruid(loadstatus={"mine": 5}), "mine")
 
 
-def test_a_topic_made_anew_ends_it_at_once_and_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(method: str, path: str, **_: Any) -> Any:
-        assert method == "GET"
-        if path.endswith("/workers"):
-            return ["one"]
-        return [supervisor("sensor-data-aggregated", context={"kafka_topic_id": "of before"})]
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """register.main() can be called: Kafka has all topics, and errors go to caplog."""
+    caplog.set_level(logging.ERROR)
+    monkeypatch.setattr(register.log, "configure", lambda _: None)
+    monkeypatch.setattr(register.supervisors, "topic_ids", lambda _, names: dict.fromkeys(names, "of now"))
+    return caplog
 
-    monkeypatch.setattr(register, "topic_ids", lambda _, topics: dict.fromkeys(topics, "of now"))
-    monkeypatch.setattr(register, "ask", ask)
-    with pytest.raises(SystemExit, match="Druid's sensor-data-aggregated was read from a topic that is gone"):
-        register.main()
+
+def test_everything_is_registered(monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture) -> None:
+    fake = FakeDruid(workers=["one"], status={"payload": {"detailedState": "RUNNING"}}, loadstatus=None)
+    monkeypatch.setattr(register, "Druid", lambda _: fake)
+    monkeypatch.setenv("KAFKA_RAW_TOPIC", "fleet")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:1")
+    assert register.main() == 0
+    posted = [body for path, _, body in fake.posted if path.endswith("/supervisor")]
+    assert [body["spec"]["ioConfig"]["topic"] for body in posted] == [
+        "fleet",
+        "sensor-data-aggregated",
+        "sensor-data-rejected",
+    ]
+    assert posted[0]["spec"]["ioConfig"]["consumerProperties"] == {"bootstrap.servers": "broker:1"}
+    assert posted[0]["context"] == {"kafka_topic_id": "of now"}
+    assert len(fake.posted) == 6  # each with a compaction
+
+
+def test_without_druid_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(register, "WAIT_FOR", 0)
+    monkeypatch.setenv("DRUID_URL", "http://127.0.0.1:1")
+    assert register.main() == 1
+    assert called.messages == [
+        "The supervisors are not registered: waited 0 s for Druid: no answer from http://127.0.0.1:1 (ConnectionError)."
+    ]
+
+
+def test_a_mismatch_ends_it_at_once_and_nothing_is_registered(
+    monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture
+) -> None:
+    known = [supervisor("sensor-data-rejected", context={"kafka_topic_id": "of before"})]
+    fake = FakeDruid(workers=["one"], supervisor=known)
+    monkeypatch.setattr(register, "Druid", lambda _: fake)
+    assert register.main() == 1
+    [message] = called.messages
+    assert message.startswith("Druid's sensor-data-rejected was read from a topic that was removed")
+    assert fake.posted == []
+
+
+def test_a_refused_spec_is_one_sentence(monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture) -> None:
+    class RefusingDruid(FakeDruid):
+        def ask(self, method: str, path: str, **options: Any) -> Any:
+            if method == "POST":
+                raise Refused("no such column")
+            return super().ask(method, path, **options)
+
+    monkeypatch.setattr(register, "Druid", lambda _: RefusingDruid(workers=["one"]))
+    assert register.main() == 1
+    assert called.messages == ["Druid refused a supervisor: no such column"]
+
+
+def test_a_stale_spec_is_refused_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(register, "SPECS", tmp_path / "supervisor-specs")
+    monkeypatch.setattr(register, "Druid", None)
+    assert register.main() == 2
+    assert called.messages == ["supervisor-specs/sensor-data-raw.json is missing: run `make render`."]
+
+
+def test_a_setting_that_is_not_allowed() -> None:
+    result = run_script([sys.executable, str(ROOT / "supervisor-specs/register.py")], {"DRUID_URL": ""})
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+    assert result.stderr.endswith(
+        "Z ERROR supervisor-specs: DRUID_URL (or druid_url) is '': it must be a text that is not empty.\n"
+    )

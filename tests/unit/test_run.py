@@ -1,18 +1,23 @@
-"""A run of the generator, by a clock that only waiting moves: what it sends when, what it says, how it ends."""
+"""A run of one process, by a clock that moves only while it waits: what it sends, when, and how it ends."""
 
-import json
 import math
 import signal
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+import generator.run
+import generator.stop
 import producer
 import pytest
-
-from faults import MALFORMED, Faults, Shares
-from fleet import Fleet, Record
+from generator.faults import MALFORMED, Faults, Shares
+from generator.fleet import Fleet, Record
+from generator.run import Report, Run, prepare, until_next
+from generator.settings import Settings
+from generator.stop import Stop
 
 DURATION = 100  # seconds
+VEHICLES = 20
 
 
 def faults(shares: Shares) -> Faults:
@@ -33,11 +38,11 @@ class Clock:
 
 
 class Log:
-    """Stands in for Deliveries: keeps what it is given."""
+    """Stands in for Deliveries: keeps the records. Requests a stop after `stop_after` of them."""
 
-    def __init__(self, clock: Clock, stop_after: float = math.inf) -> None:
-        self.clock, self.stop_after = clock, stop_after
-        self.records: list[tuple[float, bytes, bytes]] = []  # when, key, value
+    def __init__(self, clock: Clock, stop: Stop, stop_after: float = math.inf) -> None:
+        self.clock, self.stop, self.stop_after = clock, stop, stop_after
+        self.records: list[tuple[float, bytes, bytes]] = []  # time, key, value
         self.sent = self.acknowledged = self.failed = 0
         self.last_error = None
 
@@ -46,84 +51,140 @@ class Log:
             self.records.append((self.clock.now, key, value))
             self.sent = self.acknowledged = self.sent + 1
             if self.sent >= self.stop_after:
-                producer.stop(signal.SIGTERM, None)
+                self.stop.request(signal.SIGTERM)
 
     def close(self, timeout: float) -> None:
         pass
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(producer, "time", clock)
-    monkeypatch.setattr(producer, "now", lambda: f"{clock.now}")
-    monkeypatch.setattr(producer, "_stop_signal", None)
-    yield clock
+    monkeypatch.setattr(generator.run, "time", clock)
+    monkeypatch.setattr(generator.stop, "time", clock)
+    monkeypatch.setattr(generator.run, "utc_now", lambda: f"{clock.now}")
+    return clock
+
+
+def settings(**changes: float | str) -> Settings:
+    values = {name: getattr(producer, name) for name in Settings.__dataclass_fields__}
+    return Settings(**{**values, "num_entities": VEHICLES, "script_duration": DURATION, **changes})
 
 
 def run(
-    clock: Clock, faults: Faults | None, stop_after: float = math.inf, interval: float = 5, start: float = 1000
-) -> Log:
+    clock: Clock,
+    faults: Faults | None,
+    stop_after: float = math.inf,
+    interval: float = 5,
+    start: float = 1000,
+) -> tuple[Log, list[Report]]:
+    """The records that were sent and the reports, the final one last."""
     clock.now = start
-    log = Log(clock, stop_after)
-    given = producer.settings()._replace(interval=interval, duration=DURATION)
-    producer.run(Fleet(20), log, given, faults, producer.Progress(DURATION))  # type: ignore[arg-type]
-    return log
+    stop = Stop()
+    log = Log(clock, stop, stop_after)
+    reports: list[Report] = []
+    end = Run(settings(sensor_interval=interval), Fleet(VEHICLES), faults, log, stop).send(reports.append)  # type: ignore[arg-type]
+    return log, [*reports, end]
 
 
 def test_iterations_after_the_first_are_by_the_clock(clock: Clock) -> None:
-    times = sorted({at for at, _, _ in run(clock, None, start=1002).records})
-    assert times == pytest.approx([1002, *range(1005, 1102, 5)])
+    log, _ = run(clock, None, start=1002)
+    assert sorted({at for at, _, _ in log.records}) == pytest.approx([1002, *range(1005, 1102, 5)])
 
 
-def test_a_run_without_faults_and_one_with_none_to_send_are_the_same(clock: Clock) -> None:
-    plain = run(clock, None)
-    assert len(plain.records) == 20 * 20
-    assert run(clock, faults(Shares())).records == plain.records
+def test_a_run_without_faults_is_the_same_as_one_whose_shares_are_0(clock: Clock) -> None:
+    plain, _ = run(clock, None)
+    assert len(plain.records) == 20 * VEHICLES
+    assert run(clock, faults(Shares()))[0].records == plain.records
 
 
-def test_a_run_ends_with_everything_sent_and_the_last_progress_line_last(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_iteration_is_reported(clock: Clock) -> None:
+    _, reports = run(clock, None, start=1002)
+    assert reports[:2] == [Report(1, 0, 20, 20, 0), Report(2, 3, 40, 40, 0)]
+    assert reports[-2:] == [Report(21, 98, 420, 420, 0), Report(21, 100, 420, 420, 0)]
+
+
+def test_there_is_at_most_one_report_per_second(clock: Clock) -> None:
+    _, reports = run(clock, None, interval=0.25)
+    times = [report.elapsed for report in reports[:-1]]
+    assert times == pytest.approx([*range(1, DURATION)])
+
+
+def test_a_run_ends_with_everything_sent(clock: Clock) -> None:
     faulty = faults(Shares(late=0.1, out_of_order=0.1))
-    log = run(clock, faulty)
-    answers = faulty.answer_key()
-    assert len({value for _, _, value in log.records}) == answers["readings"] == 20 * 20
-    assert answers["late"] > 10 and answers["out_of_order"] > 10 and answers["cut_short"] == 0
-    said = capsys.readouterr().out.splitlines()
-    # Every 10 s, each before its progress line, by whose beginning local/stack.py knows that the run is under way.
-    assert [line.split()[0] for line in said] == ["iteration"] * 2 + ["answer", "iteration", "iteration"] * 9
-    assert json.loads(said[-3].removeprefix("answer key "))["readings"] < answers["readings"]
+    log, reports = run(clock, faulty)
+    injected = faulty.injected()
+    assert len({value for _, _, value in log.records}) == injected["readings"] == 20 * VEHICLES
+    assert injected["late"] > 10 and injected["out_of_order"] > 10 and injected["cut_short"] == 0
+    assert reports[-1].injected == injected
+    assert reports[1].injected and reports[1].injected["readings"] < 2 * VEHICLES
 
 
-def test_a_run_that_is_stopped_sends_what_is_still_held(clock: Clock) -> None:
+def test_a_stopped_run_sends_the_readings_held_back(clock: Clock) -> None:
     faulty = faults(Shares(late=0.5))
-    log = run(clock, faulty, stop_after=50)
-    answers = faulty.answer_key()
-    assert answers["cut_short"] > 10
-    assert len({value for _, _, value in log.records}) == len(log.records) == answers["readings"]
+    log, reports = run(clock, faulty, stop_after=50)
+    injected = faulty.injected()
+    assert injected["cut_short"] > 10
+    assert len({value for _, _, value in log.records}) == len(log.records) == injected["readings"] == reports[-1].sent
     sent = Counter(key for _, key, _ in log.records)
-    assert set(sent.values()) == {len(log.records) // 20}  # as many of every vehicle: none is missing
+    assert set(sent.values()) == {len(log.records) // VEHICLES}  # as many of every vehicle: none is missing
 
 
-@pytest.mark.parametrize("share", ["0", "0.5"])
-def test_the_closing_line_stays_the_last_and_the_answer_key_comes_before_it_where_there_are_faults(
-    share: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_faults_are_counted_only_where_there_are_some(
+    share: float, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(producer, "connect", lambda *_: None)
-    monkeypatch.setattr(producer, "last_seq", lambda *_: {})
-    monkeypatch.setattr(producer, "Deliveries", lambda *_: Log(clock))
-    monkeypatch.setattr(producer.signal, "signal", lambda *_: None)
-    for name, value in (("NUM_ENTITIES", "10"), ("SCRIPT_DURATION", "8"), ("DUPLICATE_SHARE", share)):
-        monkeypatch.setenv(name, value)
-    producer.main()
-    before, last = capsys.readouterr().out.splitlines()[-2:]
-    if share == "0":
-        assert (before, last[:10]) == ("iteration 2: 20 sent, 20 acknowledged, 0 failed, 5 of 8 s", "finished: ")
+    stop = Stop()
+    monkeypatch.setattr(generator.run, "Deliveries", lambda *_: Log(clock, stop))
+    end = prepare(settings(script_duration=8, duplicate_share=share), {}, 0, None, stop).send(lambda _report: None)  # type: ignore[arg-type]
+    none = dict(late=0, out_of_order=0, gaps=0, cut_short=0, malformed=dict.fromkeys(MALFORMED, 0), malformed_total=0)
+    assert end.sent == end.acknowledged
+    if share:
+        assert end.injected == {"readings": end.sent, "duplicates": end.sent - 2 * VEHICLES, **none}
+        assert end.sent > 2 * VEHICLES
     else:
-        answers = json.loads(before.removeprefix("answer key "))
-        none = dict(
-            late=0, out_of_order=0, gaps=0, cut_short=0, malformed=dict.fromkeys(MALFORMED, 0), malformed_total=0
-        )
-        assert answers == {"readings": answers["readings"], "duplicates": answers["readings"] - 20, **none}
-        assert last == f"finished: {answers['readings']} sent, {answers['readings']} acknowledged, 0 failed"
+        assert end == Report(2, 8, 2 * VEHICLES, 2 * VEHICLES, 0)
+
+
+@pytest.mark.parametrize(("process", "keys"), [(0, {b"3"}), (1, {b"1", b"4"}), (2, {b"2"})])
+def test_a_process_gets_its_share_of_the_vehicles_and_of_the_records_in_flight(
+    process: int, keys: set[bytes], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, bounds, seeds = Stop(), [], []
+    monkeypatch.setattr(generator.run, "Deliveries", lambda _producer, _topic, bound, _stop: bounds.append(bound))
+    monkeypatch.setattr(generator.run.Faults, "__init__", lambda _self, *arguments: seeds.append(arguments[-1]))
+    monkeypatch.setattr(generator.run.Faults, "resume_from", lambda _self, _last: None)
+    given = settings(num_entities=4, num_processes=3, max_in_flight=100, late_share=0.1, fault_seed=7)
+    run = prepare(given, {4: 9}, process, None, stop)  # type: ignore[arg-type]
+    assert {vehicle.key for vehicle in run.fleet.vehicles} == keys
+    assert {vehicle.entity: vehicle.seq for vehicle in run.fleet.vehicles}.get(4, 9) == 9
+    assert (bounds, seeds) == ([33], [7 + process])
+
+
+def test_a_stop_ends_a_wait() -> None:
+    stop = Stop()
+    stop.request(signal.SIGINT)
+    start = time.monotonic()
+    stop.wait(60)
+    assert time.monotonic() - start < 30
+    assert stop.received == signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("moment", "interval", "left"),
+    [
+        (1000.0, 5, 5),
+        (1000.004, 5, 4.996),
+        (1002.0, 5, 3),
+        (1004.9, 5, 0.1),
+        (999.999, 5, 5.001),  # woken a little early: this iteration is that of 1000
+        (1000.1, 0.25, 0.15),
+        (1000.0, 0, 0),
+        (1000.0, 1e-300, 0),
+        (1000.0, 1e300, 1e300),
+    ],
+)
+def test_the_next_iteration_is_due_at_a_whole_multiple_of_the_interval(
+    moment: float, interval: float, left: float
+) -> None:
+    assert until_next(moment, interval) == pytest.approx(left, abs=1e-9)

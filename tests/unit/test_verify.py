@@ -1,20 +1,26 @@
-"""The wait for what is under way, against topics and a Druid that the test holds; settings, and no Kafka."""
+"""verify.py: the wait for what is under way, with Kafka and Druid faked; its settings, errors and result file."""
 
 import json
-import re
+import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 import verify
-from rooms import ROOT, assert_one_sentence, run_script
-
-from ledger import AGGREGATED, PROGRESS, RAW, REJECTED, Books, Rows
+from reconciliation import reconcile, topics
+from reconciliation.druid import Druid, DruidError
+from reconciliation.result import Reconciliation, Rows
+from reconciliation.verdict import verdict
+from repository import ROOT, assert_one_sentence, run_script
+from service import contract
 
 SCRIPT = str(ROOT / "ledger/verify.py")
+TOPICS = contract.topics()
+RAW, AGGREGATED, REJECTED, PROGRESS = (TOPICS[role].name for role in ("raw", "aggregated", "rejected", "progress"))
 
 
 def reading(second: int) -> bytes:
@@ -30,8 +36,8 @@ def token(offset: int, watermark: int) -> bytes:
     return json.dumps(values).encode()
 
 
-class Topics:
-    """One partition of each topic; each read of the raw topic is noted."""
+class FakeKafka:
+    """One partition of each topic; counts how often the raw topic is read."""
 
     def __init__(self, raw: list[bytes]) -> None:
         self.values: dict[str, list[bytes]] = {RAW: raw, AGGREGATED: [], REJECTED: [], PROGRESS: []}
@@ -52,73 +58,82 @@ class Topics:
         yield 0, [SimpleNamespace(offset=offset, value=value) for offset, value in values if offset >= first[0]]
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, topics: Topics, druid: list[Rows | Exception], seconds: float = 5
-) -> tuple[Books, Rows]:
-    """Verify with a Druid that gives these answers, the last one for ever, and a sleep that takes no time."""
+class FakeDruid:
+    """Gives these answers, the last one again and again."""
 
-    def druid_rows() -> Rows:
-        answer = druid.pop(0) if len(druid) > 1 else druid[0]
+    def __init__(self, *answers: Rows | Exception) -> None:
+        self.answers = list(answers)
+
+    def rows(self, _topics: Mapping[str, contract.Topic]) -> Rows:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, kafka: FakeKafka, *druid: Rows | Exception, wait: float = 5
+) -> tuple[Reconciliation, Rows]:
+    """Reconcile with a sleep that takes no time."""
     clock = iter(range(1000))
-    monkeypatch.setattr(verify, "druid_rows", druid_rows)
-    monkeypatch.setattr(verify, "time", SimpleNamespace(monotonic=lambda: next(clock) / 10, sleep=lambda _: None))
-    return verify.verify(topics, seconds)  # type: ignore[arg-type]
+    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=lambda: next(clock) / 10, sleep=lambda _: None))
+    return reconcile.reconcile(kafka, FakeDruid(*druid), TOPICS, wait)  # type: ignore[arg-type]
 
 
-def closing() -> Topics:
-    topics = Topics([reading(1), reading(15)])
-    topics.values[PROGRESS] = [token(2, 0), token(2, 10)]
-    topics.values[AGGREGATED] = [window(0, 1)]
-    return topics
+def exit_code(result: tuple[Reconciliation, Rows]) -> int:
+    return verdict(*result, TOPICS)[0]
+
+
+def closing() -> FakeKafka:
+    kafka = FakeKafka([reading(1), reading(15)])
+    kafka.values[PROGRESS] = [token(2, 0), token(2, 10)]
+    kafka.values[AGGREGATED] = [window(0, 1)]
+    return kafka
 
 
 ALL, LESS, NOTHING = Rows(2, 1, 1, 0, 0), Rows(1, 1, 1, 0, 0), Rows(0, 0, 0, 0, 0)
 
 
-def test_what_closes_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    books, druid = run(monkeypatch, closing(), [ALL], seconds=0)
-    assert (books.records, books.in_windows, books.in_open_windows, druid) == (2, 1, 1, ALL)
-    assert verify.verdict(books, druid)[0] == 0
+def test_a_ledger_that_closes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, druid = run(monkeypatch, closing(), ALL, wait=0)
+    assert (found.records, found.in_windows, found.in_open_windows, druid) == (2, 1, 1, ALL)
+    assert exit_code((found, druid)) == 0
 
 
-def test_without_a_wait_it_tells_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    topics = closing()
-    topics.values[RAW].append(reading(20))
-    books, druid = run(monkeypatch, topics, [LESS], seconds=0)
-    assert (books.records, books.unread) == (3, 1)
-    assert verify.verdict(books, druid)[0] == 3
+def test_without_a_wait_it_reports_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = closing()
+    kafka.values[RAW].append(reading(20))
+    found, druid = run(monkeypatch, kafka, LESS, wait=0)
+    assert (found.records, found.unread) == (3, 1)
+    assert exit_code((found, druid)) == 3
 
 
-def test_druid_is_waited_for_without_reading_kafka_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    topics = closing()
-    books, druid = run(monkeypatch, topics, [NOTHING, LESS, verify.NoAnswer("starting"), LESS, ALL])
-    assert verify.verdict(books, druid)[0] == 0
-    assert topics.raw_reads == 1
+def test_it_waits_for_druid_without_reading_kafka_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = closing()
+    assert exit_code(run(monkeypatch, kafka, NOTHING, LESS, DruidError("starting"), LESS, ALL)) == 0
+    assert kafka.raw_reads == 1
 
 
 def test_a_wait_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    topics = closing()
-    assert verify.verdict(*run(monkeypatch, topics, [LESS]))[0] == 3
-    assert topics.raw_reads == 1
-    with pytest.raises(verify.NoAnswer):
-        run(monkeypatch, topics, [verify.NoAnswer("down")])
-    topics.values[RAW].append(reading(20))
-    topics.raw_reads = 0
-    assert verify.verdict(*run(monkeypatch, topics, [ALL]))[0] == 3
-    assert topics.raw_reads == 1
+    kafka = closing()
+    assert exit_code(run(monkeypatch, kafka, LESS)) == 3
+    assert kafka.raw_reads == 1
+    with pytest.raises(DruidError):
+        run(monkeypatch, kafka, DruidError("down"))
+    kafka.values[RAW].append(reading(20))
+    kafka.raw_reads = 0
+    assert exit_code(run(monkeypatch, kafka, ALL)) == 3
+    assert kafka.raw_reads == 1
 
 
-def test_more_in_druid_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    druid: list[Rows | Exception] = [Rows(3, 1, 1, 0, 0), ALL]
-    assert verify.verdict(*run(monkeypatch, closing(), druid))[0] == 1
+def test_it_does_not_wait_when_druid_has_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exit_code(run(monkeypatch, closing(), Rows(3, 1, 1, 0, 0), ALL)) == 1
 
 
-def test_what_comes_while_it_counts_is_counted_again_when_the_job_has_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Flowing(Topics):
+def test_records_that_come_during_the_count_are_counted_when_the_job_has_read_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class FlowingKafka(FakeKafka):
         """A reading comes and the job closes its window, while the raw topic is read for the first time."""
 
         def read(self, topic: str, first: Any, end: Any, committed: bool) -> Iterator[tuple[int, list[Any]]]:
@@ -128,11 +143,10 @@ def test_what_comes_while_it_counts_is_counted_again_when_the_job_has_read_it(mo
                 self.values[PROGRESS].append(token(3, 20))
                 self.values[AGGREGATED].append(window(10, 2))
 
-    topics = Flowing(closing().values[RAW])
-    topics.values |= {name: closing().values[name] for name in (PROGRESS, AGGREGATED)}
-    after = Rows(3, 2, 3, 0, 0)
-    books, druid = run(monkeypatch, topics, [after])
-    assert (verify.verdict(books, druid)[0], books.in_windows, topics.raw_reads) == (0, 3, 2)
+    kafka = FlowingKafka(closing().values[RAW])
+    kafka.values |= {name: closing().values[name] for name in (PROGRESS, AGGREGATED)}
+    found, druid = run(monkeypatch, kafka, Rows(3, 2, 3, 0, 0))
+    assert (exit_code((found, druid)), found.in_windows, kafka.raw_reads) == (0, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -153,30 +167,105 @@ def test_druids_answers(
     response = requests.Response()
     response.status_code, response._content = status, body
     monkeypatch.setattr(requests, "post", lambda *_, **__: response)
+    druid = Druid("http://druid")
     if expected is None:
-        with pytest.raises(verify.NoAnswer):
-            verify.sql("SELECT")
+        with pytest.raises(DruidError):
+            druid.sql("SELECT")
     else:
-        assert verify.sql("SELECT") == expected
+        assert druid.sql("SELECT") == expected
+
+
+def test_druids_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        'SELECT COUNT(*) AS n, SUM("count") AS counted FROM "sensor-data-aggregated"': {"n": 2, "counted": 9},
+        'SELECT COUNT(*) AS n FROM "sensor-data-raw"': {"n": 7},
+        'SELECT COUNT(*) AS n FROM "sensor-data-rejected"': {},
+        "SELECT COUNT(*) AS n FROM"
+        ' (SELECT __time, entity FROM "sensor-data-aggregated" GROUP BY 1, 2 HAVING COUNT(*) > 1)': {"n": 1},
+    }
+    druid = Druid("http://druid")
+    monkeypatch.setattr(druid, "sql", answers.pop)
+    assert druid.rows(TOPICS) == Rows(readings=7, windows=2, readings_in_windows=9, rejected=0, duplicate_windows=1)
+    assert not answers
 
 
 @pytest.mark.parametrize("given", ["", "soon", "-1", "nan", "inf"])
-def test_a_wait_that_is_none(given: str) -> None:
+def test_a_wait_that_is_not_allowed(given: str) -> None:
     result = run_script([sys.executable, SCRIPT], {"WAIT": given})
     assert result.returncode == 2
     assert_one_sentence(result.stderr)
-    assert result.stderr == f"WAIT (or wait) is {given!r}: it must be a number of seconds, 0 or more.\n"
+    assert result.stderr.endswith(
+        f"Z ERROR verify: WAIT (or wait) is {given!r}: it must be a number of seconds, 0 or more.\n"
+    )
 
 
-def test_no_kafka_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "CONNECT_TIMEOUT", 0.2)
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Path]:
+    """verify.main() can be called: logs go to caplog, and the result to this file."""
+    caplog.set_level(logging.ERROR)
+    monkeypatch.setattr(verify.log, "configure", lambda _: None)
+    result = tmp_path / "results/verify.json"
+    monkeypatch.setenv("RESULT_FILE", str(result))
+    yield result
+    assert not list(result.parent.glob("*.new"))
+
+
+def test_the_result_is_printed_for_people_and_written_for_programs(
+    called: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify, "KafkaTopics", lambda _: closing())
+    monkeypatch.setattr(verify, "Druid", lambda _: FakeDruid(LESS))
+    assert verify.main() == 3
+    sentence = "Still under way: Druid has 1 row left to read; WAIT=60 waits for them."
+    assert capsys.readouterr().out.endswith(f"  out of order                         0\n\n{sentence}\n")
+    result = json.loads(called.read_text())
+    assert (result["closes"], result["exit_code"], result["sentence"]) == (False, 3, sentence)
+    assert (result["figures"]["records"], result["figures"]["druid"]["readings"]) == (2, 1)
+
+    monkeypatch.setattr(verify, "Druid", lambda _: FakeDruid(ALL))
+    assert verify.main() == 0
+    result = json.loads(called.read_text())
+    assert (result["closes"], result["exit_code"]) == (True, 0)
+    assert result["sentence"].startswith("The ledger closes: 2 records = ")
+
+
+def test_without_a_result_file_nothing_is_written(
+    called: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RESULT_FILE")
+    monkeypatch.setattr(verify, "KafkaTopics", lambda _: closing())
+    monkeypatch.setattr(verify, "Druid", lambda _: FakeDruid(ALL))
+    assert verify.main() == 0
+    assert not called.parent.exists()
+
+
+def test_a_result_file_that_cant_be_written_is_refused_before_anything_is_read(
+    called: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RESULT_FILE", str(tmp_path / "file/verify.json"))
+    assert verify.main() == 2
+    assert "RESULT_FILE (or result_file) is" in caplog.text
+    assert "can't be written" in caplog.text
+
+
+def test_without_kafka_it_is_one_sentence(
+    called: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(topics, "CONNECT_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    with pytest.raises(SystemExit, match=re.escape("The books can't be read: Kafka at 127.0.0.1:1: ")):
-        verify.main()
+    assert verify.main() == 1
+    [error] = [record.getMessage() for record in caplog.records if record.name == "verify"]
+    assert error.startswith("The ledger can't be computed: Kafka at 127.0.0.1:1: ")
+    result = json.loads(called.read_text())
+    assert (result["closes"], result["exit_code"], result["sentence"], result["figures"]) == (False, 1, error, {})
 
 
-def test_no_druid_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "Topics", lambda _: closing())
+def test_without_druid_it_is_one_sentence(
+    called: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(verify, "KafkaTopics", lambda _: closing())
     monkeypatch.setenv("DRUID_URL", "http://127.0.0.1:1")
-    with pytest.raises(SystemExit, match=r"The books can't be read: no answer from Druid at http://127\.0\.0\.1:1 "):
-        verify.main()
+    assert verify.main() == 1
+    [error] = [record.getMessage() for record in caplog.records if record.name == "verify"]
+    assert error == "The ledger can't be computed: Druid does not answer at http://127.0.0.1:1 (ConnectionError)."

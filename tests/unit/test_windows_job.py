@@ -1,77 +1,91 @@
-"""pyspark.py: its settings, and that it starts from everywhere. What it computes is in tests/integration."""
+"""pyspark.py: that it starts from everywhere, and how it reports its end. What it computes is in tests/integration."""
 
-import os
+import logging
+import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from rooms import ROOT, assert_one_sentence, run_script, windows_job
+from generator.fleet import Fleet
+from records import FORM, form
+from repository import ROOT, assert_one_sentence, run_script, windows_job_script
+from service import contract
+from windows_job import main, spark
+from windows_job.reading import Form
+from windows_job.settings import Settings
 
-from install import java
-
-job = windows_job()
-session = import_module("session")  # its neighbour
 SCRIPT = str(ROOT / "pyspark/pyspark.py")
 
 
-@pytest.mark.parametrize(
-    ("duration", "seconds"), [("1 minute", 60), ("90 seconds", 90), (" 2  hours ", 7200), ("1 day", 86400)]
-)
-def test_a_duration(duration: str, seconds: int) -> None:
-    assert job.duration_seconds("window_duration", duration) == seconds
-
-
-@pytest.mark.parametrize(
-    "duration", ["", "1", "minute", "0 seconds", "-1 minute", "1.5 minutes", "1 fortnight", "9999 days"]
-)
-def test_a_malformed_duration(duration: str) -> None:
-    with pytest.raises(job.BadSetting, match="WINDOW_DURATION .or window_duration. is .*: it must be"):
-        job.duration_seconds("window_duration", duration)
+def settings(**changed: object) -> Settings:
+    script = windows_job_script()
+    return Settings(**{name: getattr(script, name) for name in Settings.__dataclass_fields__} | changed)
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "pyspark", Path("/")])
-@pytest.mark.parametrize("launcher", ["python", "spark-submit"])
-def test_it_starts_from_any_folder_and_says_what_is_wrong(launcher: str, folder: Path) -> None:
+def test_it_starts_from_any_folder_and_names_a_wrong_setting(folder: Path) -> None:
     """A wrong setting is found after all imports: so PySpark was found, and not this file in its place."""
-    bin_folder = Path(sys.executable).parent
-    program = sys.executable if launcher == "python" else str(bin_folder / "spark-submit")
-    environment = {
-        "WINDOW_DURATION": "soon",
-        "JAVA_HOME": str(Path(java()).resolve().parent.parent),
-        "PATH": f"{bin_folder}:{os.defpath}",
-    }
-    result = run_script([program, SCRIPT], environment, folder)
+    result = run_script([sys.executable, SCRIPT], {"WINDOW_DURATION": "soon", "PYTHONPATH": ""}, folder)
     assert result.returncode == 2
-    said = result.stdout + result.stderr  # spark-submit puts both of a script's outputs on its standard output
-    sentence = [line for line in said.splitlines() if "WINDOW_DURATION" in line]
-    assert sentence == [
-        "WINDOW_DURATION (or window_duration) is 'soon': it must be a whole number above 0 and a unit"
-        ' (second, minute, hour or day), as in "90 seconds" or "1 minute".'
-    ]
-    assert "Traceback" not in said
-    if launcher == "python":
-        assert_one_sentence(result.stderr)
+    assert_one_sentence(result.stderr)
+    assert result.stderr.endswith(
+        " ERROR pyspark: WINDOW_DURATION (or window_duration) is 'soon': it must be a whole number above 0 and a unit"
+        ' (second, minute, hour or day), as in "90 seconds" or "1 minute".\n'
+    )
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(3, "set SPARK_DRIVER_MEMORY .* higher"), (-9, "Spark's process did, with -9")]
+    ("code", "words"), [(3, "Set SPARK_DRIVER_MEMORY .* higher"), (-9, "Spark's process exited with -9")]
 )
-def test_the_end_of_sparks_process_is_named(code: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_sparks_process_is_named(
+    code: int, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     ending = f"import os; os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
     process = subprocess.Popen([sys.executable, "-c", ending])
 
-    def lost() -> None:
+    def lost(*_: object) -> None:
         raise ConnectionRefusedError("Connection refused")
 
-    monkeypatch.setattr(job, "run", lost)
-    monkeypatch.setattr(session.SparkContext, "_gateway", SimpleNamespace(proc=process))
-    with pytest.raises(SystemExit, match=f"(?i){words}"):
-        job.main()
+    monkeypatch.setattr(main, "run", lost)
+    monkeypatch.setattr(main.log, "configure", lambda _: None)
+    monkeypatch.setattr(spark, "spark_process", lambda: process)
+    with caplog.at_level(logging.ERROR), pytest.raises(SystemExit, match="1"):
+        main.main(windows_job_script().aggregations, settings())
+    [record] = caplog.records
+    assert re.search(words, record.getMessage())
 
 
-def test_the_innermost_java_cause_is_what_is_said() -> None:
+def test_the_innermost_java_cause_is_the_message() -> None:
     error = Exception("o123.start\norg.apache.X: outer\n\tat a.b\nCaused by: java.io.IOException: disk full\n\tat c.d")
-    assert session.first_line(error) == "java.io.IOException: disk full"
+    assert spark.first_line(error) == "java.io.IOException: disk full"
+
+
+def test_the_form_of_a_plain_record_is_this_regular_expression() -> None:
+    """Literally, since its form decides how fast Java matches it."""
+    assert FORM.plain_pattern == (
+        r'^\{"time":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
+        r',"entity":[1-9][0-9]{0,8}+'
+        r',"temp":-?[1-9]?[0-9][.][0-9]{1,9}+'
+        r',"humidity":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+'
+        r',"seq":[1-9][0-9]{0,17}+'
+        r',"vin":"[0-9A-Z]*+"\}\z'
+    )
+    assert dict(FORM.fields) == {
+        "time": "STRING", "entity": "INT", "temp": "DOUBLE", "humidity": "DOUBLE", "seq": "BIGINT",
+    }  # fmt: skip
+    assert FORM.marker() == {"entity": 0, "temp": -50, "humidity": 0}
+
+
+def test_the_generator_writes_the_plain_form() -> None:
+    plain = Form.of(contract.topics()["raw"].schema).plain_pattern.replace(r"\z", r"\Z")
+    for _, value in Fleet(100).records("2026-11-25T10:00:00.000Z"):
+        assert re.match(plain, value.decode())
+
+
+def test_another_signal_has_its_place_behind_the_other_signals() -> None:
+    with_speed = form("speed")
+    assert list(with_speed.plain) == ["time", "entity", "temp", "humidity", "speed", "seq", "vin"]
+    assert with_speed.plain["speed"] == r'"speed":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+'
+    assert "speed" not in with_speed.marker()  # it is optional
+    assert form("speed", required=True).marker()["speed"] == 0

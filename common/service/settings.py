@@ -1,0 +1,127 @@
+"""Settings of a service: constants at the top of its script, each overridden by the environment variable of its name.
+
+A service declares a frozen dataclass whose fields are made by the functions below, creates one from its constants and
+passes it through checked() once, at its start.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+MILLISECONDS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+LONGEST_DURATION = 366 * MILLISECONDS["day"]
+
+T = TypeVar("T")
+
+
+class BadSetting(Exception):
+    """A constant, or the environment variable that overrides it, has a value that is not allowed."""
+
+
+class _NotAllowed(ValueError):
+    """The text completes the sentence "it must be ..."."""
+
+
+def checked(constants: T, environment: Mapping[str, str]) -> T:
+    """The settings `constants`, a dataclass instance, with what `environment` overrides; all values checked.
+
+    NUM_ENTITIES overrides the field num_entities. Raises BadSetting naming the first value that is not allowed.
+    """
+    values = {}
+    for field in dataclasses.fields(constants):  # type: ignore[arg-type]
+        value = environment.get(field.name.upper(), getattr(constants, field.name))
+        try:
+            values[field.name] = field.metadata["parse"](value)
+        except _NotAllowed as error:
+            raise BadSetting(f"{field.name.upper()} (or {field.name}) is {value!r}: it must be {error}.") from None
+    return dataclasses.replace(constants, **values)  # type: ignore[type-var]
+
+
+def text() -> Any:
+    """A field of any text but an empty one."""
+
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise _NotAllowed("a text that is not empty")
+        return value
+
+    return _field(parse)
+
+
+def optional_text() -> Any:
+    """A field of any text; an empty one stands for none."""
+    return _field(str)
+
+
+def whole_number(minimum: int) -> Any:
+    """A field of an int, `minimum` or more."""
+
+    def parse(value: Any) -> int:
+        try:
+            number = int(value)
+            if not minimum <= number or number != float(value):
+                raise ValueError
+        except (ValueError, TypeError, OverflowError):
+            raise _NotAllowed(f"a whole number, {minimum} or more") from None
+        return number
+
+    return _field(parse)
+
+
+def seconds() -> Any:
+    """A field of a number of seconds, 0 or more, as a float."""
+
+    def parse(value: Any) -> float:
+        number = _number(value)
+        if not 0 <= number < math.inf:
+            raise _NotAllowed("a number of seconds, 0 or more")
+        return number
+
+    return _field(parse)
+
+
+def share() -> Any:
+    """A field of a float from 0 to 1."""
+
+    def parse(value: Any) -> float:
+        number = _number(value)
+        if not 0 <= number <= 1:
+            raise _NotAllowed("a share, 0 to 1")
+        return number
+
+    return _field(parse)
+
+
+def duration(smallest_unit: str = "second") -> Any:
+    """A field of a duration in words, such as "90 seconds", in `smallest_unit` or a larger one; see milliseconds()."""
+    units = list(MILLISECONDS)[list(MILLISECONDS).index(smallest_unit) :]
+
+    def parse(value: Any) -> str:
+        match = re.fullmatch(rf"\s*(\d+)\s+({'|'.join(units)})s?\s*", str(value))
+        if not match or not 0 < int(match[1]) * MILLISECONDS[match[2]] <= LONGEST_DURATION:
+            raise _NotAllowed(
+                f"a whole number above 0 and a unit ({', '.join(units[:-1])} or {units[-1]}),"
+                ' as in "90 seconds" or "1 minute"'
+            )
+        return str(value)
+
+    return _field(parse)
+
+
+def milliseconds(duration: str) -> int:
+    """The length of a duration in words that checked() has passed, such as "90 seconds"."""
+    number, unit = duration.split()
+    return int(number) * MILLISECONDS[unit.removesuffix("s")]
+
+
+def _field(parse: Callable[[Any], Any]) -> Any:
+    return dataclasses.field(metadata={"parse": parse})
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (ValueError, TypeError, OverflowError):
+        return math.nan

@@ -1,0 +1,85 @@
+"""Reads Kafka's topics."""
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from reconciliation.progress import Offsets
+
+CONNECT_TIMEOUT = 10  # seconds for Kafka's first answer
+# Seconds without a record while there are more. The transaction of a killed job hides what follows it for up to 70.
+IDLE_TIMEOUT = 90
+PROGRESS_INTERVAL = 5  # seconds between two lines on how far it has read
+
+logger = logging.getLogger(__name__)
+
+
+def connect(servers: str, isolation_level: str) -> KafkaConsumer:
+    """A consumer without a group. Raises KafkaError when the broker doesn't answer."""
+    return KafkaConsumer(
+        bootstrap_servers=servers,
+        bootstrap_timeout_ms=CONNECT_TIMEOUT * 1000,
+        isolation_level=isolation_level,
+        auto_offset_reset="earliest",  # if retention removes what is being read
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+        max_partition_fetch_bytes=8 * 2**20,
+    )
+
+
+class KafkaTopics:
+    """The topics of one Kafka, each read up to an end that was asked for before. Raises KafkaError."""
+
+    def __init__(self, servers: str) -> None:
+        self._all = connect(servers, "read_uncommitted")
+        self._committed = connect(servers, "read_committed")
+
+    def first(self, topic: str) -> Offsets:
+        return self._offsets(topic, self._all.beginning_offsets)
+
+    def end(self, topic: str) -> Offsets:
+        """The end offsets, exclusive, behind the records of open transactions.
+
+        A transaction ends in one partition a moment before it ends in another. Whoever reads committed records up to
+        here gets all that belongs to what was read elsewhere before.
+        """
+        return self._offsets(topic, self._all.end_offsets)
+
+    def _offsets(self, topic: str, ask: Any) -> Offsets:
+        partitions = self._all.partitions_for_topic(topic)
+        if not partitions:
+            raise KafkaError(f"topic {topic} does not exist; kafka/create_topics.py creates it")
+        found = ask([TopicPartition(topic, partition) for partition in partitions])
+        return {where.partition: offset for where, offset in found.items()}
+
+    def read(self, topic: str, first: Offsets, end: Offsets, committed: bool) -> Iterator[tuple[int, list[Any]]]:
+        """Partition and records, some thousands at a time, from `first` up to `end`.
+
+        One partition after the other, so that nothing is fetched behind an end.
+        """
+        consumer = self._committed if committed else self._all
+        done, total = 0, sum(end[p] - first[p] for p in end)
+        next_line = time.monotonic() + PROGRESS_INTERVAL
+        for partition in sorted(end):
+            where = TopicPartition(topic, partition)
+            consumer.assign([where])
+            consumer.seek(where, first[partition])
+            position, moved = first[partition], time.monotonic()
+            while position < end[partition]:
+                records = consumer.poll(timeout_ms=200, max_records=50_000).get(where, [])
+                now = time.monotonic()
+                reached = consumer.position(where)
+                if reached > position:
+                    done, position, moved = done + reached - position, reached, now
+                elif now - moved > IDLE_TIMEOUT:
+                    raise KafkaTimeoutError(f"no record of {topic} came for {IDLE_TIMEOUT} s")
+                if records and records[-1].offset >= end[partition]:
+                    records = [record for record in records if record.offset < end[partition]]
+                yield partition, records
+                if now > next_line:
+                    next_line = now + PROGRESS_INTERVAL
+                    logger.info("read %s of %s records of %s", f"{min(done, total):,}", f"{total:,}", topic)

@@ -1,0 +1,30 @@
+"""What .env says: versions, ports, memory. Standard library only: install.py uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from local_stack.errors import NotAllowed
+from local_stack.paths import ROOT
+
+
+def env_file(environment: Mapping[str, str]) -> dict[str, str]:
+    """What .env sets, an environment variable of the same name overriding it. Raises NotAllowed."""
+    values = {}
+    for line in map(str.strip, (ROOT / ".env").read_text().splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"""(\w+)=(["']?)([^\s"'#$]*)\2""", line)
+        if not match:
+            raise NotAllowed(f".env has the line {line!r}: it must be NAME=value and nothing more.")
+        name, value = match[1], environment.get(match[1], match[3])
+        if name.endswith("_PORT") and not (re.fullmatch("[0-9]{1,5}", value) and 0 < int(value) < 65536):
+            raise NotAllowed(f"{name}, in .env or in the environment, is {value!r}: it must be a port, 1 to 65535.")
+        values[name] = value
+    return values
+
+
+def image_version(variable: str, environment: Mapping[str, str]) -> str:
+    """The version in the tag of an image in .env: both modes run the same one."""
+    return env_file(environment)[variable].rsplit(":", 1)[1]

@@ -1,0 +1,55 @@
+"""What the verbs ask Kafka."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from local_stack.errors import Unhealthy
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A Kafka cluster. Its methods raise Unhealthy when there is no answer."""
+
+    servers: str
+
+    def offsets(self, topic: str) -> tuple[int, int]:
+        """The first and the end offset of a topic, each summed over its partitions; (0, 0) where there is none."""
+        with self._consumer() as consumer:
+            partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+            first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+            return sum(first.values()), sum(end.values())
+
+    def records(self, topic: str) -> int:
+        """The records of a topic that has no transactions."""
+        first, end = self.offsets(topic)
+        return end - first
+
+    def topics(self) -> set[str]:
+        with self._consumer() as consumer:
+            return set(consumer.topics())
+
+    def committed_values(self, topic: str) -> list[Any]:
+        """The JSON values of a topic with one partition, as far as they are committed."""
+        options = {"isolation_level": "read_committed", "auto_offset_reset": "earliest", "consumer_timeout_ms": 2000}
+        with self._consumer(enable_auto_commit=False, **options) as consumer:
+            consumer.assign([TopicPartition(topic, 0)])
+            return [json.loads(record.value) for record in consumer]
+
+    @contextmanager
+    def _consumer(self, **options: Any) -> Iterator[KafkaConsumer]:
+        try:
+            consumer = KafkaConsumer(
+                bootstrap_servers=self.servers, bootstrap_timeout_ms=5000, allow_auto_create_topics=False, **options
+            )
+            try:
+                yield consumer
+            finally:
+                consumer.close()
+        except KafkaError as error:
+            raise Unhealthy(f"Kafka does not answer at {self.servers} ({error})") from error

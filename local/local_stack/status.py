@@ -1,0 +1,43 @@
+"""`make status` and `make verify`."""
+
+import subprocess
+from collections.abc import Mapping
+
+from local_stack import manager
+from local_stack.checks import health
+from local_stack.errors import StackError, Unhealthy
+from local_stack.paths import LOGS
+from local_stack.pipeline import pipeline
+from local_stack.services import ledger, services
+
+
+def status(environment: Mapping[str, str]) -> None:
+    """A line for each service. Raises StackError when one of them is not healthy."""
+    current = manager.processes()
+    if not current:
+        raise StackError("The stack is not running: `make up` starts it.")
+    unhealthy = []
+    memory = {name: manager.memory(process.pid) for name, process in current.items()}
+    total = sum(memory.values()) + manager.memory(manager.rpc().getPID(), children=False)
+    print(f"{'service':<18}{'state':<10}{'MiB':>6}  health")
+    for name, service in services(environment).items():
+        process = current[name]
+        try:
+            description = health(service, process)
+        except Unhealthy as reason:
+            unhealthy.append(name)
+            description = f"NOT HEALTHY: {reason}"
+        print(f"{name:<18}{process.state.lower():<10}{memory[name] or '':>6}  {description}")
+    print(f"{'all together':<28}{total:>6}")
+    data = pipeline(environment)
+    rows = ", ".join(f"{name} {data.rows(role):,}" for role, name in data.datasources.items())
+    print(f"\nrows in Druid: {rows}. Console: {data.druid.console}", flush=True)
+    if unhealthy:
+        raise StackError(f"Not healthy: {', '.join(unhealthy)}. The logs are in {LOGS}.")
+
+
+def verify(environment: Mapping[str, str]) -> int:
+    """Run ledger/verify.py, which prints whether every record is accounted for; returns its exit code."""
+    script = ledger(environment)
+    all_services = {**services(environment), script.name: script}
+    return subprocess.run(script.command, env=manager.inherited(all_services) | script.variables).returncode

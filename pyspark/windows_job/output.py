@@ -1,0 +1,79 @@
+"""What aggregations() computes, held to the contract and to the windows that are open in the checkpoint."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, SparkSession
+from pyspark.sql.types import StructType
+from service.settings import BadSetting
+
+from windows_job import checkpoint
+from windows_job.aggregation import aggregate, recency
+from windows_job.consistency import RESET
+from windows_job.reading import Form
+from windows_job.settings import Settings
+
+Aggregations = Callable[[], list[Column]]
+
+
+def output_schema(spark: SparkSession, form: Form, aggregations: Sequence[Column]) -> StructType:
+    """The columns of a window. Raises BadSetting when `aggregations` use a column that readings don't have."""
+    fields = ", ".join(f"{name} {'TIMESTAMP' if name == 'time' else kind}" for name, kind in form.fields.items())
+    readings = spark.createDataFrame([], fields)
+    try:
+        return aggregate(readings, aggregations, "1 minute", "1 minute").schema
+    except AnalysisException as error:
+        unknown = (error.getMessageParameters() or {}).get("objectName", "").strip("`")
+        if not unknown:
+            raise
+        raise BadSetting(
+            f"aggregations() uses {unknown}, which is no field of a reading: the fields are"
+            f" {', '.join([*form.fields, 'recency'])}. Correct the name, or add the signal to"
+            " schemas/sensor-data-raw.schema.json and run `make render`."
+        ) from None
+
+
+def check_contract(columns: Sequence[str], schema: Mapping[str, Any]) -> None:
+    """Raise BadSetting unless the schema of the aggregated topic describes exactly these columns."""
+    computed, described = list(columns), list(schema["properties"])
+    if missing := [name for name in computed if name not in described]:
+        difference = f"computes {', '.join(missing)}, which it doesn't describe"
+    elif extra := [name for name in described if name not in computed]:
+        difference = f"doesn't compute {', '.join(extra)}, which it describes"
+    else:
+        return
+    raise BadSetting(
+        f"aggregations() doesn't match schemas/sensor-data-aggregated.schema.json: it {difference}."
+        " Run `make render`, then start again."
+    )
+
+
+def check_open_windows(folder: Path, settings: Settings, aggregations: Sequence[Column]) -> None:
+    """Raise BadSetting when the windows that are open in the checkpoint `folder` have another length or other columns.
+
+    Writes down the length and the columns of a new checkpoint.
+    """
+    columns = [str(column) for column in (*aggregations, recency(settings.window_seconds))]
+    changed = checkpoint.changed_setting(folder, {"window_duration": settings.window_seconds, "aggregations": columns})
+    if not changed:
+        return
+    name, before = changed
+    if name == "window_duration":
+        what = f"window_duration changed from {before} to {settings.window_seconds} seconds"
+    else:
+        what = f"aggregations() changed: {_difference(before or [], columns)}"
+    raise BadSetting(f"{what}, but windows of the old kind are still open. Change it back, or {RESET}.")
+
+
+def _difference(before: Sequence[str], now: Sequence[str]) -> str:
+    added = [_expression(column) for column in now if column not in before]
+    removed = [_expression(column) for column in before if column not in now]
+    parts = [f"{verb} {', '.join(columns)}" for verb, columns in (("added", added), ("removed", removed)) if columns]
+    return "; ".join(parts) or "another order"
+
+
+def _expression(column: str) -> str:
+    """Of "Column<'max(temp) AS max_temp'>" what the user wrote."""
+    return column.removeprefix("Column<'").removesuffix("'>")

@@ -1,0 +1,77 @@
+"""The form of a reading, derived from schemas/sensor-data-raw.schema.json. Pure: it knows no Spark."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.contract import Signal, signals
+
+INT_MAX = 2**31 - 1
+TIME = r'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
+TEXT = r'"[0-9A-Z]*+"'
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the job reads of a record of the raw topic, and which records it accepts."""
+
+    fields: Mapping[str, str]  # the fields that aggregations may use -> their types in Spark SQL
+    signals: tuple[Signal, ...]
+    plain: Mapping[str, str]  # every field in the order of the generator -> a regular expression of `"name":value`
+    time_pattern: str
+    earliest: str  # event time; before it, the clock of the vehicle was never set
+    seconds_ahead: int  # how far an event time may be ahead of Kafka's timestamp of the record
+
+    @classmethod
+    def of(cls, schema: Mapping[str, Any]) -> "Form":
+        properties, measured = schema["properties"], tuple(signals(schema))
+        types = {name: _type(field) for name, field in properties.items()}
+        others = [name for name in properties if name not in ("time", "entity", *(signal.name for signal in measured))]
+        order = ["time", "entity", *(signal.name for signal in measured), *others]
+        expressions = {name: _plain(name, types[name], properties[name]) for name in order}
+        expressions["time"] = r"\{" + expressions["time"]
+        expressions[order[-1]] += r"\}"
+        return cls(
+            # Texts other than the time are not for aggregations.
+            fields={name: types[name] for name in order if name == "time" or types[name] != "STRING"},
+            signals=measured,
+            plain=expressions,
+            time_pattern=properties["time"]["pattern"],
+            earliest=properties["time"]["x-earliest"],
+            seconds_ahead=properties["time"]["x-seconds-ahead"],
+        )
+
+    @property
+    def plain_pattern(self) -> str:
+        """A record exactly as the generator writes it.
+
+        What its fields hold is found by their places, much faster than from_json finds it; records of any other form
+        are parsed by from_json. A test holds both ways together.
+        """
+        return rf"^{','.join(self.plain.values())}\z"
+
+    def marker(self) -> dict[str, Any]:
+        """The fields, apart from the time, that make a marker of the control topic a reading: see idle.py."""
+        return {"entity": 0} | {signal.name: signal.low for signal in self.signals if not signal.optional}
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    kind = field.get("type", field.get("x-type"))
+    if kind == "integer":
+        return "INT" if field.get("maximum", 2**63) <= INT_MAX else "BIGINT"
+    return "DOUBLE" if kind == "number" else "STRING"
+
+
+def _plain(name: str, kind: str, field: Mapping[str, Any]) -> str:
+    """A regular expression of a field as the generator writes it, which only values of its type match."""
+    if name == "time":
+        value = TIME
+    elif kind in ("INT", "BIGINT"):
+        value = f"[1-9][0-9]{{0,{8 if kind == 'INT' else 17}}}+"
+    elif kind == "DOUBLE":
+        digits = max(len(str(int(abs(field[limit])))) for limit in ("minimum", "maximum"))
+        whole = "[1-9]?[0-9]" if digits <= 2 else f"(?:0|[1-9][0-9]{{0,{digits - 1}}})"
+        value = f"{'-?' if field['minimum'] < 0 else ''}{whole}[.][0-9]{{1,9}}+"
+    else:
+        value = TEXT
+    return f'"{name}":{value}'

@@ -1,0 +1,95 @@
+"""The exactly-once sink: what a batch emits and a progress token, committed in one Kafka transaction.
+
+Spark calls a sink at least once per batch: after a crash it repeats the last batch, with the same batch id and the
+same input. The token says which batch was committed last, so a repeated one is skipped; and a batch that was not
+committed left nothing that a reader of committed records (Spark, Druid) would see. A producer that starts with the
+same transactional id fences an older one that still runs.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from kafka_batches import append, partition_for
+
+from windows_job.topics import last_record
+
+Token = dict[str, Any]  # schemas/sensor-data-progress.schema.json
+
+MAX_RECORD_BYTES = 4 * 1024 * 1024  # a rejected record of 1 MiB and its surroundings, as in schemas/topics.json
+TRANSACTION_TIMEOUT = 300  # seconds that a batch may take to be written; then the broker aborts it
+BLOCK = 1000  # records that are handed over together
+BUFFERED_CHARACTERS = 64 * 1024 * 1024  # kafka-python itself doesn't bound what it buffers
+
+
+class ExactlyOnceSink:
+    """Writes what each batch emits to Kafka once.
+
+    `last_token` is the newest committed token, None where there is none. Raises KafkaError when the broker can't be
+    reached within `timeout` seconds or lacks one of the topics.
+    """
+
+    def __init__(self, bootstrap_servers: str, topics: Iterable[str], progress_topic: str, timeout: int) -> None:
+        self._progress_topic = progress_topic
+        self._producer = KafkaProducer(
+            bootstrap_servers=bootstrap_servers,
+            bootstrap_timeout_ms=timeout * 1000,
+            reconnect_backoff_max_ms=1000,
+            allow_auto_create_topics=False,
+            transactional_id=f"{progress_topic}-windows-job",
+            compression_type="lz4",
+            batch_size=128 * 1024,
+            linger_ms=5,
+            max_request_size=MAX_RECORD_BYTES,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT * 1000,
+        )
+        self._partitions: dict[str, list[TopicPartition]] = {}
+        for name in (*topics, progress_topic):
+            numbers = sorted(self._producer.partitions_for(name) or ())
+            self._partitions[name] = [TopicPartition(name, number) for number in numbers]
+            if not self._partitions[name]:
+                raise KafkaError(f"there is no topic {name}; kafka/create_topics.py creates it")
+        # First fence a predecessor and end its open transaction, then read what was committed.
+        self._producer.init_transactions()
+        newest = last_record(bootstrap_servers, TopicPartition(progress_topic, 0))
+        self.last_token: Token | None = json.loads(newest) if newest else None
+
+    def is_committed(self, batch_id: int) -> bool:
+        """Whether that batch was committed before."""
+        return self.last_token is not None and batch_id <= self.last_token["batch_id"]
+
+    def commit(self, records: Iterable[tuple[str, str, str]], token: Token) -> None:
+        """Commit (topic, key, value) records together with the token of their batch. Raises KafkaError."""
+        self._producer.begin_transaction()
+        try:
+            block: defaultdict[TopicPartition, list[tuple[bytes, bytes]]] = defaultdict(list)
+            buffered = 0
+            for number, (topic, key, value) in enumerate(records, start=1):
+                partitions, encoded_key = self._partitions[topic], key.encode()
+                block[partitions[partition_for(encoded_key, len(partitions))]].append((encoded_key, value.encode()))
+                buffered += len(value)
+                if buffered > BUFFERED_CHARACTERS:
+                    self._hand_over(block)
+                    self._producer.flush()
+                    buffered = 0
+                elif number % BLOCK == 0:
+                    self._hand_over(block)
+            self._hand_over(block)
+            self._producer.send(self._progress_topic, value=json.dumps(token).encode())
+            self._producer.commit_transaction()
+        except KafkaError:
+            self.close()
+            raise
+        self.last_token = token
+
+    def close(self) -> None:
+        """Leave Kafka; what is not committed is aborted."""
+        self._producer.close(timeout=1)
+
+    def _hand_over(self, block: dict[TopicPartition, list[tuple[bytes, bytes]]]) -> None:
+        for partition, records in block.items():
+            append(self._producer, partition, records)
+        block.clear()

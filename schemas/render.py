@@ -1,0 +1,194 @@
+"""Render what is derived from the contract, or check it: `make render`, and `make lint` with --check.
+
+Rendered are the aggregated topic's columns (from aggregations() in pyspark/pyspark.py, by Spark), the supervisor specs,
+Druid's number of task slots and the README's table of fields. Checked besides: the sensors of the fleet.
+
+    render.py [--check [--quick]]    --quick leaves out what needs Spark; the windows job checks that at its start
+"""
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# A developer's tool, not a service: it reads what several services have.
+sys.path[:0] = [str(ROOT / folder) for folder in ("common", "sensor-data-generator", "supervisor-specs")]
+sys.path.append(str(ROOT / "pyspark"))  # at the end, or its pyspark.py would be found in place of PySpark
+
+from generator.fleet import SENSORS  # noqa: E402
+from registration.render import render, task_slots  # noqa: E402
+from service import contract, log  # noqa: E402
+from service.settings import BadSetting  # noqa: E402
+
+AGGREGATED_SCHEMA = ROOT / "schemas/sensor-data-aggregated.schema.json"
+INDEXER = ROOT / "druid/cluster/data/indexer/runtime.properties"
+README = ROOT / "README.md"
+CAPACITY = re.compile(r"^druid\.worker\.capacity=.*$", re.M)
+TABLE = re.compile(r"(<!-- fields -->\n).*?(<!-- /fields -->)", re.S)
+GROUPING = ("window", "window_start", "window_end", "entity")  # the columns that aggregations() doesn't compute
+
+logger = logging.getLogger("render")
+
+
+def fleet_problem() -> str | None:
+    """What differs between the sensors of the fleet and the signals of the contract, in a sentence."""
+    signals = {signal.name: signal for signal in contract.signals(contract.topics()["raw"].schema)}
+    for name in SENSORS:
+        if name not in signals:
+            return (
+                f"The fleet sends {name}, which schemas/sensor-data-raw.schema.json doesn't describe: add it to the"
+                " schema's properties, with x-unit, minimum and maximum, and run `make render`."
+            )
+    for name in signals:
+        if name not in SENSORS:
+            return (
+                f"The fleet doesn't send {name}, which schemas/sensor-data-raw.schema.json describes: add it to SENSORS"
+                " in sensor-data-generator/generator/fleet.py, or remove it from the schema and run `make render`."
+            )
+    if list(SENSORS) != list(signals):
+        return (
+            f"The fleet sends {', '.join(SENSORS)}, and schemas/sensor-data-raw.schema.json has"
+            f" {', '.join(signals)}: put them in the same order, or the windows job parses every record the slow way."
+        )
+    return None
+
+
+def rendered(quick: bool) -> dict[Path, str]:
+    """The text of each file that holds something rendered, as it should be. Raises BadSetting."""
+    files = {} if quick else {AGGREGATED_SCHEMA: aggregated_schema(json.loads(AGGREGATED_SCHEMA.read_text()))}
+    schema = json.loads(files[AGGREGATED_SCHEMA]) if not quick else None
+    topics = contract.topics()
+    if schema:
+        topics["aggregated"] = replace(topics["aggregated"], schema=schema)
+    for topic in topics.values():
+        if topic.datasource:
+            files[ROOT / f"supervisor-specs/{topic.datasource.name}.json"] = _json(render(topic))
+    files[INDEXER] = CAPACITY.sub(f"druid.worker.capacity={task_slots(topics)}", INDEXER.read_text())
+    if not quick:
+        files[README] = TABLE.sub(lambda match: match[1] + table(topics) + match[2], README.read_text())
+    return files
+
+
+def aggregated_schema(schema: dict[str, Any]) -> str:
+    """The schema of the aggregated topic with a property for each column that the windows job computes.
+
+    Properties that are there keep their text; new ones are described by their expression.
+    """
+    from windows_job.output import output_schema  # noqa: PLC0415 (starts with PySpark, which takes a second)
+    from windows_job.reading import Form  # noqa: PLC0415
+    from windows_job.spark import spark_session  # noqa: PLC0415
+
+    script = _script(ROOT / "pyspark/pyspark.py")
+    raw = contract.topics()["raw"].schema
+    spark = spark_session("local[1]", script.spark_driver_memory, 1)
+    try:
+        aggregations = script.aggregations()
+        columns = output_schema(spark, Form.of(raw), aggregations)
+        expressions = {_alias(str(column)): str(column) for column in aggregations}
+    finally:
+        spark.stop()
+    properties = {}
+    for column in columns:
+        known = schema["properties"].get(column.name)
+        properties[column.name] = known or _property(column.name, column.dataType.simpleString(), expressions, raw)
+    return _json(
+        schema | {"required": list(properties), "properties": properties, "examples": _examples(schema, properties)}
+    )
+
+
+def _property(name: str, kind: str, expressions: Mapping[str, str], raw: Mapping[str, Any]) -> dict[str, Any]:
+    types = {"bigint": "integer", "int": "integer", "double": "number", "string": "string"}
+    if kind not in types:
+        raise BadSetting(
+            f"aggregations() computes {name} as {kind}, which the contract has no type for: cast it to bigint, double"
+            " or string."
+        )
+    unit = next((signal.unit for signal in contract.signals(raw) if name.endswith(signal.name)), None)
+    expression = expressions[name].removeprefix("Column<'").removesuffix("'>").partition(" AS ")[0]
+    return {"type": types[kind], **({"x-unit": unit} if unit else {}), "description": f"{expression} of the readings"}
+
+
+def _examples(schema: Mapping[str, Any], properties: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The schema's example with the columns of now; a new one has a value of its type."""
+    values = {"integer": 1, "number": 1.5, "string": "text"}
+    example = schema["examples"][0]
+    return [{name: example.get(name, values[field["type"]]) for name, field in properties.items()}]
+
+
+def table(topics: Mapping[str, contract.Topic]) -> str:
+    """The fields of every topic with a datasource, in Markdown."""
+    lines = ["| topic and datasource | field | type | meaning |", "| --- | --- | --- | --- |"]
+    for topic in topics.values():
+        if topic.datasource:
+            first = f"`{topic.default_name}`"
+            for name, field in topic.schema["properties"].items():
+                lines.append(
+                    f"| {first} | `{name}` | {_type(field)} | {_meaning(field, name in topic.schema['required'])} |"
+                )
+                first = ""
+    return "\n".join(lines) + "\n"
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    kind = field.get("type", field.get("x-type"))
+    return kind if isinstance(kind, str) else " or ".join(kind)
+
+
+def _meaning(field: Mapping[str, Any], required: bool) -> str:
+    unit = f", {field['x-unit']}" if "x-unit" in field else ""
+    both = "minimum" in field and "maximum" in field
+    span = f", {field['minimum']} to {field['maximum']}" if both else ""
+    return f"{field['description']}{unit}{span}{'' if required else ' (optional)'}"
+
+
+def _alias(column: str) -> str:
+    return column.removesuffix("'>").rpartition(" AS ")[2]
+
+
+def _script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    log.configure("render")
+    arguments = set(sys.argv[1:])
+    if arguments - {"--check", "--quick"}:
+        sys.exit(f"usage: {Path(sys.argv[0]).name} [--check [--quick]]")
+    check = "--check" in arguments
+    try:
+        files = rendered(quick="--quick" in arguments)
+    except BadSetting as error:
+        logger.error(error)
+        sys.exit(1)
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
+    problem = fleet_problem()
+    if problem:
+        logger.error(problem)
+    for path in stale:
+        name = os.path.relpath(path, ROOT)
+        if check:
+            logger.error("%s doesn't match the contract in schemas/: run `make render`.", name)
+        else:
+            path.write_text(files[path])
+            logger.info("%s: rendered", name)
+    sys.exit(1 if problem or (check and stale) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The simulated fleet: its vehicles and the readings of their sensors. Seeded; knows neither clock nor Kafka."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from faker import Faker
+
+Record = tuple[bytes, bytes]  # key and value, as sent to Kafka
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A signal that wanders around `mean`: normally distributed in the long run, each value close to the one before.
+
+    A first-order autoregressive process, x' = mean + r (x - mean) + sd sqrt(1 - r^2) e with e ~ N(0, 1),
+    whose stationary distribution is N(mean, sd^2) for every correlation 0 <= r < 1
+    (Box, Jenkins, Reinsel, Ljung: Time Series Analysis, section 3.2.3).
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    correlation: float = 0.95  # of a value with the one before
+
+    def first(self, rng: random.Random) -> float:
+        """A value to begin with."""
+        return self._within(rng.gauss(self.mean, self.sd))
+
+    def values_after(self, last: float, rng: random.Random) -> Iterator[float]:
+        """The values that follow `last`, without end."""
+        # Local variables: this runs for every number of every record.
+        mean, low, high, correlation, gauss = self.mean, self.low, self.high, self.correlation, rng.gauss
+        noise_sd = self.sd * sqrt(1 - correlation**2)
+        while True:
+            last = mean + correlation * (last - mean) + noise_sd * gauss()
+            if not low <= last <= high:
+                last = self._within(last)
+            yield last
+
+    def _within(self, value: float) -> float:
+        return min(max(value, self.low), self.high)
+
+
+# The sensors of a vehicle, by the names of their signals in schemas/sensor-data-raw.schema.json and in its order.
+SENSORS = {
+    "temp": Sensor(mean=20, sd=1, low=-50, high=60),  # degrees Celsius
+    "humidity": Sensor(mean=35, sd=5, low=0, high=100),  # percent, relative
+}
+
+
+class Vehicle:
+    """One vehicle: its number, its VIN, its sequence number and its sensors."""
+
+    def __init__(self, entity: int, vin: str, seq: int, seed: int) -> None:
+        self.entity = entity
+        self.vin = vin
+        self.seq = seq
+        self.key = str(entity).encode()
+        # A random generator of its own: the readings of a vehicle don't depend on the number of vehicles.
+        rng = random.Random(f"{seed}/{entity}/{seq}")
+        first = [sensor.first(rng) for sensor in SENSORS.values()]
+        after = [sensor.values_after(value, rng) for sensor, value in zip(SENSORS.values(), first, strict=True)]
+        self._values = zip(*after, strict=True)
+        sensors = ",".join(f'"{name}":%.2f' for name in SENSORS)
+        # Formatted once, as most of it is the same in every record; read() fills in %b, %.2f and %d.
+        self._json = f'{{"time":"%b","entity":{entity},{sensors},"seq":%d,"vin":{json.dumps(vin)}}}'.encode()
+
+    def read(self, time: bytes) -> bytes:
+        """The next reading, taken at `time` (ISO 8601, UTC, milliseconds), as the JSON sent to Kafka."""
+        self.seq += 1
+        return self._json % (time, *next(self._values), self.seq)
+
+
+class Fleet:
+    """Vehicles 1 to `size`. The same seed gives the same VINs and the same readings.
+
+    `last_seq` maps a vehicle to the `seq` of its last reading, from which it continues; 0 where it is missing.
+    Of several `processes`, number `process` (from 0) has the vehicles i with i mod processes = process. They send the
+    same readings as in one process.
+    """
+
+    def __init__(
+        self, size: int, last_seq: Mapping[int, int] | None = None, seed: int = 0, process: int = 0, processes: int = 1
+    ) -> None:
+        faker = Faker()
+        faker.seed_instance(seed)
+        seqs = last_seq or {}
+        vins = ((entity, faker.vin()) for entity in range(1, size + 1))
+        self.vehicles = [
+            Vehicle(entity, vin, seqs.get(entity, 0), seed) for entity, vin in vins if entity % processes == process
+        ]
+
+    def records(self, time: str) -> Iterator[Record]:
+        """One reading of every vehicle, taken at `time`."""
+        encoded = time.encode()
+        for vehicle in self.vehicles:
+            yield vehicle.key, vehicle.read(encoded)

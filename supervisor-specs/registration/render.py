@@ -1,0 +1,104 @@
+"""The supervisor spec of a topic, rendered from its schema and template.json. Pure: it asks neither Kafka nor Druid."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from service.contract import Topic
+
+TEMPLATE = json.loads((Path(__file__).parent / "template.json").read_text())
+DRUID_TYPES = {"integer": "long", "number": "double", "string": "string"}
+
+Json = dict[str, Any]
+
+
+def render(topic: Topic) -> Json:
+    """The spec of a topic with a datasource, with the topic's default name, as it is checked in.
+
+    Only the records that the windows job accepts enter the datasource of a topic whose event time is limited.
+    """
+    if topic.datasource is None:
+        raise ValueError(f"schemas/topics.json gives topic {topic.default_name} no datasource")
+    rendered: Json = copy.deepcopy(TEMPLATE)
+    data, io = rendered["spec"]["dataSchema"], rendered["spec"]["ioConfig"]
+    timestamp = topic.datasource.timestamp
+    data["dataSource"] = topic.datasource.name
+    data["timestampSpec"]["column"] = timestamp
+    data["dimensionsSpec"]["dimensions"] = [
+        {"type": DRUID_TYPES[_type(field)], "name": name}
+        for name, field in topic.schema["properties"].items()
+        if name != timestamp and field.get("x-druid", True)
+    ]
+    io["topic"] = topic.default_name
+    if "x-seconds-ahead" in topic.schema["properties"][timestamp]:
+        data["transformSpec"]["filter"] = {"type": "and", "fields": list(_conditions(topic, timestamp))}
+        # With Kafka's own timestamp of a record, which the filter needs.
+        io["inputFormat"] = {"type": "kafka", "valueFormat": io["inputFormat"]}
+    else:
+        del data["transformSpec"]
+    return rendered
+
+
+def task_slots(topics: Mapping[str, Topic]) -> int:
+    """The task slots that the datasources of the topics need, druid.worker.capacity.
+
+    Each supervisor has tasks that read and as many before them that still publish their segments. One slot is for
+    compaction.
+    """
+    io = TEMPLATE["spec"]["ioConfig"]
+    reading = sum(int(io["taskCount"] * io["replicas"]) for topic in topics.values() if topic.datasource)
+    return 2 * reading + 1
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    """A property's type in JSON Schema. It may be null besides, as every column of Druid may."""
+    kind = field.get("type", field.get("x-type"))
+    return kind if isinstance(kind, str) else next(each for each in kind if each != "null")
+
+
+def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
+    """The conditions on the fields of a valid record: its event time, its key and its signals."""
+    for name, field in topic.schema["properties"].items():
+        if name == timestamp:
+            yield _regex(name, field["pattern"])
+            yield _expression(
+                f"__time >= timestamp_parse('{field['x-earliest']}')"
+                f' && __time <= "kafka.timestamp" + {field["x-seconds-ahead"] * 1000}'
+            )
+        elif name == topic.key:
+            # From 1 on, as 0 is the key of the control topic's markers.
+            yield _regex(name, f"^[1-9][0-9]{{0,{len(str(field['maximum'])) - 1}}}$")
+            lowest = [f"{name} >= {field['minimum']}"] if field["minimum"] > 1 else []
+            yield _expression(" && ".join([_is_number(name), *lowest, f"{name} <= {field['maximum']}"]))
+        elif "x-unit" in field:
+            number = _signal(name, field)
+            if name in topic.schema["required"]:
+                yield from number
+            else:
+                # Not the filter of type "null": that one also accepts an empty list.
+                missing = _expression(f"isnull({name})")
+                yield {"type": "or", "fields": [missing, {"type": "and", "fields": number}]}
+
+
+def _signal(name: str, field: Mapping[str, Any]) -> list[Json]:
+    # Sensors send -0.0, which equals 0; in Druid's order it is below 0.
+    low = field["minimum"] or "-0.0"
+    return [
+        _regex(name, "^-?[0-9]+$" if _type(field) == "integer" else "^-?[0-9]"),
+        _expression(f"{_is_number(name)} && {name} >= {low} && {name} <= {field['maximum']}"),
+    ]
+
+
+def _is_number(name: str) -> str:
+    """The field is a number in JSON. Druid would also take it from a string or a list."""
+    return f"regexp_like(to_json_string({name}), '^[-+.0-9E]+$')"
+
+
+def _regex(name: str, pattern: str) -> Json:
+    return {"type": "regex", "dimension": name, "pattern": pattern}
+
+
+def _expression(expression: str) -> Json:
+    return {"type": "expression", "expression": expression}

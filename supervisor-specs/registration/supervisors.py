@@ -1,0 +1,79 @@
+"""The steps of a registration. Each asks once and raises NotReady where it must be repeated."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from registration.druid import DataMismatch, Druid, NotReady
+
+# Where a spec keeps the id of the topic that it was registered for
+TOPIC_ID = "kafka_topic_id"
+
+# The age at which Druid merges the segments of an hour into one: every task leaves a segment each few minutes, and a
+# query visits all of them. Late readings may still change younger ones.
+COMPACT_AFTER = "PT1H"
+
+REMOVE_ALL = "remove all data and start again (`make reset` or `docker compose down --volumes`)"
+
+
+def topic_ids(servers: str, names: Collection[str]) -> dict[str, str]:
+    """The id that Kafka gave each topic at its creation, by name."""
+    try:
+        with KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000) as admin:
+            found = {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics()}
+    except KafkaError as error:
+        raise NotReady(f"Kafka does not answer at {servers} ({error})") from error
+    if missing := set(names) - set(found):
+        raise NotReady(f"topic {', '.join(sorted(missing))} does not exist; kafka/create_topics.py creates it")
+    return {name: found[name] for name in names}
+
+
+def check_druid(druid: Druid) -> None:
+    """The overlord leads, and a worker is there to run tasks."""
+    if not druid.ask("GET", "/druid/indexer/v1/workers"):
+        raise NotReady("the overlord has no worker yet")
+
+
+def check_topic(druid: Druid, datasource: str, topic_id: str) -> None:
+    """Raises DataMismatch if Druid has read the datasource from another topic: its offsets mean nothing in this one."""
+    for supervisor in druid.ask("GET", "/druid/indexer/v1/supervisor", params={"full": ""}):
+        registered_for = (supervisor["spec"].get("context") or {}).get(TOPIC_ID)
+        if supervisor["id"] == datasource and registered_for not in (None, topic_id):
+            raise DataMismatch(
+                f"Druid's {datasource} was read from a topic that was removed or has another name. The present topic"
+                f" has other offsets: restore what was removed, or {REMOVE_ALL}."
+            )
+
+
+def register(druid: Druid, spec: Mapping[str, Any], topic_id: str) -> None:
+    """Post the spec. Druid doesn't restart a supervisor whose spec is the same."""
+    body = {**spec, "context": {**spec.get("context", {}), TOPIC_ID: topic_id}}
+    druid.ask("POST", "/druid/indexer/v1/supervisor", params={"skipRestartIfUnmodified": "true"}, json=body)
+
+
+def compact(druid: Druid, datasource: str) -> None:
+    """Let Druid merge the datasource's segments by the hour when a task slot is free."""
+    config = {"dataSource": datasource, "skipOffsetFromLatest": COMPACT_AFTER}
+    druid.ask("POST", "/druid/coordinator/v1/config/compaction", json=config)
+
+
+def check_running(druid: Druid, datasource: str) -> None:
+    """The supervisor is RUNNING."""
+    state = druid.ask("GET", f"/druid/indexer/v1/supervisor/{datasource}/status")["payload"]
+    if state["detailedState"] != "RUNNING":
+        errors = [error.get("message") or error.get("exceptionClass") for error in state.get("recentErrors", [])]
+        raise NotReady(f"{state['detailedState']}{': ' if errors else ''}{'; '.join(map(str, errors[-1:]))}")
+
+
+def check_segments(druid: Druid, datasource: str) -> None:
+    """Druid has loaded every segment of the datasource, which it can't if files of its deep storage are missing."""
+    # From the metadata store: until its first round the coordinator would answer that nothing is left to load.
+    options = {"simple": "", "forceMetadataRefresh": "true", "interval": "2000/2100"}
+    left = druid.ask("GET", f"/druid/coordinator/v1/datasources/{datasource}/loadstatus", params=options)
+    if left and left[datasource]:
+        raise NotReady(
+            f"{left[datasource]} segments of {datasource} are not loaded; if their files were removed, restore them or"
+            f" {REMOVE_ALL}"
+        )

@@ -1,0 +1,163 @@
+"""The running pipeline as the end-to-end tests see it: make's verbs, SQL, the ledger, the state files."""
+
+import json
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from xmlrpc.client import ServerProxy
+
+import psutil
+import recompute
+import requests
+from kafka import KafkaAdminClient
+from repository import ROOT
+from supervisor.xmlrpc import SupervisorTransport
+
+T = TypeVar("T")
+RAW, AGGREGATED, REJECTED = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
+PROGRESS = "sensor-data-progress"
+PORTS = {
+    "ROUTER_PORT": 18888,
+    "KAFKA_PORT": 19092,
+    "KAFKA_CONTROLLER_PORT": 19093,
+    "ZOOKEEPER_PORT": 12181,
+    "DERBY_PORT": 11527,
+    "COORDINATOR_PORT": 18081,
+    "BROKER_PORT": 18082,
+    "HISTORICAL_PORT": 18083,
+    "INDEXER_PORT": 18091,
+}
+WINDOW_SECONDS, WATERMARK_SECONDS = 10, 10
+SETTINGS = {
+    "NUM_ENTITIES": "50",
+    "SENSOR_INTERVAL": "0.5",
+    "SCRIPT_DURATION": "30",
+    "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
+    "WATERMARK_DURATION": f"{WATERMARK_SECONDS} seconds",
+}
+# Vehicles up to this number send as the generator does; the windows of others are not recomputed.
+LAST_VEHICLE = 5000
+
+
+@dataclass
+class Pipeline:
+    """A stack without Docker in a folder of its own, which may run or not."""
+
+    folder: Path
+    environment: dict[str, str]
+    kafka: str
+    router: str
+
+    def make(self, verb: str, timeout: float = 400, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "--no-print-directory", verb, *(f"{name}={value}" for name, value in settings.items())],
+            cwd=ROOT, env=self.environment, text=True, timeout=timeout,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def started(self, verb: str = "up", **settings: str) -> str:
+        """What a verb that must succeed printed."""
+        done = self.make(verb, **settings)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def is_healthy(self) -> bool:
+        return self.make("status").returncode == 0
+
+    def verify(self, wait: int = 120) -> dict[str, Any]:
+        """The ledger's figures by name. Fails when the ledger doesn't close."""
+        with tempfile.NamedTemporaryFile() as file:
+            done = self.make("verify", WAIT=str(wait), RESULT_FILE=file.name)
+            assert done.returncode == 0, done.stdout
+            result = json.loads(Path(file.name).read_text())
+        assert result["closes"], result
+        return dict(result["figures"])
+
+    def closed(self, seconds: float = 120, wait: int = 120) -> dict[str, Any]:
+        """The ledger's figures when no window is open any more."""
+
+        def nothing_open() -> dict[str, Any] | None:
+            figures = self.verify(wait)
+            return None if figures["in_open_windows"] else figures
+
+        return poll_until("the last windows", nothing_open, seconds)
+
+    def generator(self) -> dict[str, Any]:
+        """The generator's state file."""
+        return dict(json.loads((self.folder / "data/generator/generator.json").read_text()))
+
+    def acknowledged(self) -> int:
+        """Records that Kafka acknowledged to the generator, in all of its runs."""
+        state = self.generator()
+        return int(state["earlier_runs"]["acknowledged"] + state["run"]["acknowledged"])
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        return sql(self.router, query)
+
+    def rows(self, datasource: str, where: str = "TRUE") -> int:
+        return int(self.sql(f'SELECT COUNT(*) AS n FROM "{datasource}" WHERE {where}')[0]["n"])
+
+    def processes(self) -> dict[str, int]:
+        """The process of each service that runs, as the process manager knows it; empty when it doesn't run itself."""
+        transport = SupervisorTransport(None, None, f"unix://{self.folder / 'supervisor.sock'}")
+        with suppress(OSError):
+            known: Any = ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
+            return {info["name"]: info["pid"] for info in known if info["pid"]}
+        return {}
+
+    def topics(self) -> set[str]:
+        """The names of Kafka's topics."""
+        with KafkaAdminClient(bootstrap_servers=self.kafka) as admin:
+            return set(admin.list_topics())
+
+    def hand_over(self) -> None:
+        """Let Druid's task store what it holds of the raw topic, as it does every few minutes."""
+        supervisor = f"{self.router}/druid/indexer/v1/supervisor/{RAW}"
+        assert requests.post(f"{supervisor}/taskGroups/handoff", json={"taskGroupIds": [0]}, timeout=30).ok
+
+    def kill_job(self) -> None:
+        job = psutil.Process(self.processes()["pyspark"])
+        for process in [*job.children(recursive=True), job]:
+            process.send_signal(signal.SIGKILL)
+
+
+def sql(router: str, query: str) -> list[dict[str, Any]]:
+    request = {"query": query, "context": {"useApproximateCountDistinct": False}}
+    response = requests.post(f"{router}/druid/v2/sql", json=request, timeout=60)
+    assert response.ok, response.text
+    return list(response.json())
+
+
+def poll_until(what: str, check: Callable[[], T], seconds: float) -> T:
+    """What check() returns once it is true; fails naming what it waited for and the last thing seen.
+
+    An error of check() is a thing seen: after a restart Druid doesn't know a datasource until a task holds rows of it.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if seen := check():
+                return seen
+        except AssertionError as error:
+            seen = error  # type: ignore[assignment]
+        assert time.monotonic() < deadline, f"{what}: not so after {seconds} s, the last seen was {seen!r}"
+        time.sleep(1)
+
+
+def assert_every_window_is_right(kafka: str, router: str, least: int = 100) -> None:
+    """Every window of the raw topic's readings, the last ones too, came once in Kafka and in Druid, value by value.
+
+    To be called when nothing is under way. Late readings are left out, by the batches that the job reports.
+    """
+    tokens = recompute.records(kafka, PROGRESS)
+    on_time = recompute.on_time(recompute.messages(kafka, RAW), tokens, WINDOW_SECONDS, LAST_VEHICLE)
+    expected = recompute.windows(on_time, WINDOW_SECONDS)
+    assert len(expected) > least
+    assert recompute.emitted(recompute.records(kafka, AGGREGATED), LAST_VEHICLE) == expected
+    assert recompute.emitted(sql(router, f'SELECT * FROM "{AGGREGATED}"'), LAST_VEHICLE) == expected

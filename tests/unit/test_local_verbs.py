@@ -1,0 +1,183 @@
+"""Without Docker: the verbs, what they print and what they remove."""
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from xmlrpc.client import Fault
+
+import pytest
+import stack
+from local_stack import logs, manager, preflight, servers, services, settings, status, stop, up
+from local_stack.errors import StackError
+from local_stack.service import Process, Service
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A stack's folder as it is after `make down`."""
+    folder = tmp_path / "stack"
+    for name in ("data/kafka/log", "data/zookeeper", "data/druid/var", "data/pyspark/checkpoint", "data/generator"):
+        (folder / name).mkdir(parents=True)
+    (folder / "logs").mkdir()
+    for name in ("logs/kafka0.log", "logs/kafka0.log.1", "logs/local.log", "supervisord.conf", "settings.json"):
+        (folder / name).touch()
+    for name in ("kafka.properties", "zookeeper.properties", "data/druid/var/x", "data/generator/generator.json"):
+        (folder / name).touch()
+    for name, path in (("STACK", folder), ("DATA", folder / "data"), ("LOGS", folder / "logs")):
+        for module in (stop, services, servers):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, path)
+    monkeypatch.setattr(manager, "processes", dict)
+    return folder
+
+
+def test_reset_removes_what_the_stack_made(folder: Path) -> None:
+    stop.reset({})
+    assert not folder.exists()
+    stop.reset({})
+
+
+def test_reset_leaves_what_others_have_in_its_folder(folder: Path) -> None:
+    (folder / "data/photos").mkdir()
+    (folder / "letter.txt").touch()
+    stop.reset({})
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    assert left == ["data", "data/photos", "letter.txt"]
+
+
+def test_reset_leaves_the_users_own_paths(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/state.json").touch()
+    stop.reset(
+        {"CHECKPOINT_LOCATION": str(tmp_path / "mine"), "GENERATOR_STATE_FILE": str(tmp_path / "mine/state.json")}
+    )
+    assert (tmp_path / "mine/state.json").exists()
+    assert not folder.exists()
+
+
+def test_reset_names_what_it_could_not_remove(folder: Path) -> None:
+    (folder / "data/kafka/log").rmdir()
+    (folder / "data/kafka").rmdir()
+    (folder / "data/kafka").symlink_to(folder / "logs")
+    with pytest.raises(StackError, match="Not all data could be removed .*symbolic link"):
+        stop.reset({})
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """stack.py with the verb status, in a folder of its own; the logging of the tests is put back."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    for module in (stack, logs):
+        monkeypatch.setattr(module, "LOGS", tmp_path / "stack/logs")
+    monkeypatch.setattr(settings, "SETTINGS_FILE", tmp_path / "stack/settings.json")
+    monkeypatch.setattr(sys, "argv", ["stack.py", "status"])
+    monkeypatch.delenv("MAKEFLAGS", raising=False)
+    yield monkeypatch
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_an_error_is_one_sentence_in_the_terminal_and_a_line_in_the_log(
+    main: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.setattr(manager, "processes", dict)
+    assert stack.main() == 1
+    assert not (tmp_path / "stack").exists()
+    (tmp_path / "stack/logs").mkdir(parents=True)
+    assert stack.main() == 1
+    assert capsys.readouterr().err == "The stack is not running: `make up` starts it.\n" * 2
+    log = (tmp_path / "stack/logs/local.log").read_text()
+    assert log.endswith("Z ERROR local: The stack is not running: `make up` starts it.\n")
+    assert len(log.splitlines()) == 1
+
+
+def test_a_name_that_is_no_setting_ends_a_verb_before_it_does_anything(
+    main: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.setattr(sys, "argv", ["stack.py", "up"])
+    main.setenv("MAKEFLAGS", " -- NUM_ENTITES=7")
+    assert stack.main() == 2
+    assert "did you mean NUM_ENTITIES?" in capsys.readouterr().err
+    assert not (tmp_path / "stack").exists()
+
+
+def test_a_stack_that_is_being_stopped_is_named(main: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopping() -> None:
+        raise Fault(6, "SHUTDOWN_STATE")
+
+    main.setattr(manager, "processes", stopping)
+    assert stack.main() == 1
+    assert "refuses (SHUTDOWN_STATE): is another command stopping the stack?" in capsys.readouterr().err
+
+
+def test_a_verb_uses_the_settings_that_the_stack_was_started_with(main: pytest.MonkeyPatch) -> None:
+    settings.save({"ROUTER_PORT": "9", "NUM_ENTITIES": "7"})
+    main.setenv("NUM_ENTITIES", "8")
+    seen: list[Mapping[str, str]] = []
+    main.setitem(stack.VERBS, "status", seen.append)
+    stack.main()
+    assert (seen[0]["ROUTER_PORT"], seen[0]["NUM_ENTITIES"]) == ("9", "8")
+
+
+def test_verify_returns_the_exit_code_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def run(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert status.verify({"WAIT": "60", "KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1"}) == 3
+    ((command, env),) = calls
+    assert command[1].endswith("ledger/verify.py")
+    assert (env["WAIT"], env["KAFKA_BOOTSTRAP_SERVERS"]) == ("60", "kafka.test:1")
+
+
+def test_a_stale_contract_ends_make_up_with_the_sentences_of_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="2026-11-26T00:08:04.123Z ERROR render: One.\nTwo.\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(StackError, match=r"^One\.\nTwo\.$"):
+        up.check_contract({})
+
+
+class Started:
+    """Stands in for the process manager: notes what it was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, running: bool) -> None:
+        self.calls: list[str] = []
+        one = {"one": Process("one", "RUNNING", 1, 0, 0)}
+        monkeypatch.setattr(manager, "processes", lambda: one if running else {})
+        for name in ("start", "update"):
+            monkeypatch.setattr(manager, name, lambda _, name=name: self.calls.append(name))
+        monkeypatch.setattr(preflight, "check", lambda _: self.calls.append("preflight"))
+
+
+@pytest.mark.parametrize(("running", "calls"), [(False, ["preflight", "start"]), (True, ["update"])])
+def test_the_settings_that_a_stack_is_started_with_are_kept_and_logged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, running: bool, calls: list[str]
+) -> None:
+    monkeypatch.setattr(settings, "SETTINGS_FILE", tmp_path / "settings.json")
+    caplog.set_level(logging.INFO)
+    given = up.settings_given(services.services({}), {"NUM_ENTITIES": "7", "KAFKA_PORT": "1", "PATH": "/bin"})
+    assert given == {"NUM_ENTITIES": "7", "KAFKA_PORT": "1"}
+    started = Started(monkeypatch, running)
+    up.start({"one": Service("one", ["true"], tmp_path, lambda _: "well")}, given)
+    assert started.calls == calls
+    assert json.loads((tmp_path / "settings.json").read_text()) == given
+    assert caplog.messages == ["settings from the environment: NUM_ENTITIES=7, KAFKA_PORT=1"]
+
+
+def test_a_service_that_fails_ends_the_wait_with_its_last_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(logs, "LOGS", tmp_path)
+    (tmp_path / "one.log").write_text("2026-11-26T00:08:04.123Z ERROR one: WINDOW_DURATION is 'soon'.\n")
+    monkeypatch.setattr(manager, "processes", lambda: {"one": Process("one", "EXITED", 0, 2, 0)})
+    with pytest.raises(StackError, match=r"^one could not be started: WINDOW_DURATION is 'soon'\.$"):
+        up.wait_until_healthy([Service("one", ["true"], tmp_path, lambda _: "well")], 0)
