@@ -95,7 +95,7 @@ def freshness_at(load: Load) -> list[Row]:
 
 
 def use(stack: LiveStack, load: Load) -> list[Row]:
-    """What each part uses while nobody queries Druid."""
+    """CPU and memory of each part without queries."""
     before, start = stack.cpu(), time.monotonic()
     pause(QUIET, "CPU and memory, without polls")
     seconds = time.monotonic() - start

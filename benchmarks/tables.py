@@ -90,7 +90,7 @@ def freshness(result: Row) -> str:
     use = table(["part", "cores", "MiB"], [[row["part"], f"{row['cores']:.3f}", figure(row["MiB"])] for row in uses])
     return (
         table(["", "records/s", *percentiles], lines)
-        + f"\nAt the default load, while nobody asks Druid anything, the parts use\n\n{use}"
+        + f"\nCPU and memory of each part at the default load, without queries:\n\n{use}"
         + under(result)
     )
 

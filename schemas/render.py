@@ -25,10 +25,12 @@ sys.path.append(str(ROOT / "pyspark"))  # at the end, or its pyspark.py would be
 
 from generator.fleet import SENSORS  # noqa: E402
 from registration.render import render, task_slots  # noqa: E402
+from registration.specs import differences  # noqa: E402
 from service import contract, log  # noqa: E402
 from service.settings import BadSetting  # noqa: E402
 
 AGGREGATED_SCHEMA = ROOT / "schemas/sensor-data-aggregated.schema.json"
+SPECS = ROOT / "supervisor-specs"
 INDEXER = ROOT / "druid/cluster/data/indexer/runtime.properties"
 README = ROOT / "README.md"
 CAPACITY = re.compile(r"^druid\.worker\.capacity=.*$", re.M)
@@ -70,7 +72,7 @@ def rendered(quick: bool) -> dict[Path, str]:
         topics["aggregated"] = replace(topics["aggregated"], schema=schema)
     for topic in topics.values():
         if topic.datasource:
-            files[ROOT / f"supervisor-specs/{topic.datasource.name}.json"] = _json(render(topic))
+            files[SPECS / f"{topic.datasource.name}.json"] = _json(render(topic))
     files[INDEXER] = CAPACITY.sub(f"druid.worker.capacity={task_slots(topics)}", INDEXER.read_text())
     if not quick:
         files[README] = TABLE.sub(lambda match: match[1] + table(topics) + match[2], README.read_text())
@@ -153,6 +155,21 @@ def _alias(column: str) -> str:
     return column.removesuffix("'>").rpartition(" AS ")[2]
 
 
+def difference(path: Path, text: str) -> str:
+    """What a rendered file lacks or has too much, to be put behind its name; empty where the text alone differs."""
+    if path == AGGREGATED_SCHEMA:
+        there, computed = list(json.loads(path.read_text())["properties"]), list(json.loads(text)["properties"])
+        missing = [name for name in computed if name not in there]
+        extra = [name for name in there if name not in computed]
+        if missing:
+            return f" (aggregations() computes {', '.join(missing)}, which it doesn't describe)"
+        return f" (aggregations() doesn't compute {', '.join(extra)}, which it describes)" if extra else ""
+    if path.parent == SPECS and path.exists():
+        first = next(differences(json.loads(path.read_text()), json.loads(text)), None)
+        return f" ({first})" if first else ""
+    return ""
+
+
 def _script(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     assert spec and spec.loader
@@ -183,7 +200,7 @@ def main() -> None:
     for path in stale:
         name = os.path.relpath(path, ROOT)
         if check:
-            logger.error("%s doesn't match the contract in schemas/: run `make render`.", name)
+            logger.error("%s is stale%s: run `make render`.", name, difference(path, files[path]))
         else:
             path.write_text(files[path])
             logger.info("%s: rendered", name)

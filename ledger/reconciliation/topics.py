@@ -44,7 +44,7 @@ class KafkaTopics:
     def end(self, topic: str) -> Offsets:
         """The end offsets, exclusive, behind the records of open transactions.
 
-        A transaction ends in one partition a moment before it ends in another. Whoever reads committed records up to
+        A transaction ends in one partition a moment before it ends in another. A reader of committed records up to
         here gets all that belongs to what was read elsewhere before.
         """
         return self._offsets(topic, self._all.end_offsets)

@@ -35,7 +35,7 @@ def check(services: Iterable[Service]) -> None:
 
 
 def check_port(name: str, variable: str, port: int) -> None:
-    """Nobody listens on the port, and we may."""
+    """Check that the port is free and that this user may listen on it. Raises StackError."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

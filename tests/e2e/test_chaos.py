@@ -13,24 +13,15 @@ from functools import partial
 
 import psutil
 import pytest
+from local_stack.services import services
 from pipeline import RAW, Pipeline, assert_every_window_is_right, poll_until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("KILLS", "12"))
 SEED = int(os.environ.get("SEED") or random.randrange(10**6))
-# By the process manager's names. The coordinator holds the metadata store as well.
-PARTS = [
-    "kafka0",
-    "pyspark",
-    "sensorgenerator",
-    "zookeeper",
-    "coordinator",
-    "broker",
-    "historical",
-    "indexer",
-    "router",
-]
+# All but the one-shots that end before the load begins. The coordinator holds the metadata store as well.
+PARTS = [row.name for row in services({}).values() if row.state_file or not row.one_shot]
 LOAD = {"NUM_ENTITIES": "3000", "SENSOR_INTERVAL": "0.2", "SCRIPT_DURATION": "36000"}  # above 2,000 readings a second
 
 

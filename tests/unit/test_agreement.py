@@ -1,5 +1,6 @@
 """What is written in more than one place is the same everywhere: settings, versions, images, services, commands."""
 
+import ast
 import dataclasses
 import re
 from importlib import import_module
@@ -188,3 +189,34 @@ def test_the_readmes_links_lead_somewhere() -> None:
 
 def test_there_is_no_init_file_that_would_hide_pyspark() -> None:
     assert not list(ROOT.glob("[a-z]*/__init__.py"))
+
+
+SERVICES = ["kafka", "sensor-data-generator", "pyspark", "supervisor-specs", "ledger"]
+
+
+def modules(folder: str) -> set[str]:
+    """The names under which a folder's scripts and packages are imported; pyspark.py is never imported."""
+    scripts = {path.stem for path in (ROOT / folder).glob("*.py")} - {"pyspark"}
+    return scripts | {path.parent.name for path in (ROOT / folder).glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("folder", [*SERVICES, "common"])
+def test_no_service_imports_a_module_of_another_service(folder: str) -> None:
+    others = set().union(*(modules(other) for other in [*SERVICES, "local"] if other != folder))
+    for path in (ROOT / folder).rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert not {name.partition(".")[0] for name in names} & others, path
+
+
+def test_private_interfaces_of_libraries_stand_in_one_module_each() -> None:
+    private = {
+        "common/kafka_batches/accumulator.py": r"\._(accumulator|transaction_manager|sender|tp_lock|incomplete)\b",
+        "pyspark/windows_job/spark_internals.py": r"\._(jsq|jdf|jvm|gateway|sc)\b|lastExecution",
+    }
+    for folder in [*SERVICES, "common", "local"]:
+        for path in (ROOT / folder).rglob("*.py"):
+            for module, pattern in private.items():
+                found = re.search(pattern, path.read_text())
+                assert bool(found) == (path == ROOT / module), (path, found)
