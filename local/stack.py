@@ -15,6 +15,7 @@ from local_stack.services import ledger, services
 from local_stack.status import status, verify
 from local_stack.stop import down, reset
 from local_stack.up import up
+from service.settings import BadSetting
 
 Verb = Callable[[Mapping[str, str]], int | None]  # of the environment; returns the exit code, None for 0
 
@@ -42,6 +43,9 @@ def main() -> int | None:
     except StackError as error:
         logger.error("%s", error)
         return error.exit_code
+    except BadSetting as error:
+        logger.error("%s", error)
+        return 2
     except Unhealthy as reason:
         logger.error("The stack does not answer: %s. `make status` says more.", reason)
     except Fault as fault:

@@ -1,7 +1,8 @@
 """Render what is derived from the contract, or check it: `make render`, and `make lint` with --check.
 
 Rendered are the aggregated topic's columns (from aggregations() in pyspark/pyspark.py, by Spark), the supervisor specs,
-Druid's number of task slots and the README's table of fields. Checked besides: the sensors of the fleet.
+Druid's number of task slots and the README's table of fields. Specs of no datasource are removed. Checked besides: the
+contract itself, and the sensors of the fleet.
 
     render.py [--check [--quick]]    --quick leaves out what needs Spark; the windows job checks that at its start
 """
@@ -12,7 +13,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -20,16 +23,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # A developer's tool, not a service: it reads what several services have.
-sys.path[:0] = [str(ROOT / folder) for folder in ("common", "sensor-data-generator", "supervisor-specs")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("common", "sensor-data-generator", "supervisor-specs", "schemas")]
 sys.path.append(str(ROOT / "pyspark"))  # at the end, or its pyspark.py would be found in place of PySpark
 
+from contract_check import check as check_contract  # noqa: E402
 from generator.fleet import SENSORS  # noqa: E402
 from registration.render import render, task_slots  # noqa: E402
 from registration.specs import differences  # noqa: E402
 from service import contract, log  # noqa: E402
 from service.settings import BadSetting  # noqa: E402
 
-AGGREGATED_SCHEMA = ROOT / "schemas/sensor-data-aggregated.schema.json"
 SPECS = ROOT / "supervisor-specs"
 INDEXER = ROOT / "druid/cluster/data/indexer/runtime.properties"
 README = ROOT / "README.md"
@@ -63,13 +66,19 @@ def fleet_problem() -> str | None:
     return None
 
 
-def rendered(quick: bool) -> dict[Path, str]:
-    """The text of each file that holds something rendered, as it should be. Raises BadSetting."""
-    files = {} if quick else {AGGREGATED_SCHEMA: aggregated_schema(json.loads(AGGREGATED_SCHEMA.read_text()))}
-    schema = json.loads(files[AGGREGATED_SCHEMA]) if not quick else None
+def rendered(quick: bool) -> dict[Path, str | None]:
+    """The text of each file that holds something rendered, as it should be; None for a file to remove.
+
+    Raises BadSetting.
+    """
+    check_contract(contract.SCHEMAS)
     topics = contract.topics()
-    if schema:
-        topics["aggregated"] = replace(topics["aggregated"], schema=schema)
+    files: dict[Path, str | None] = dict.fromkeys(sorted(SPECS.glob("*.json")))
+    if not quick:
+        aggregated = topics["aggregated"]
+        text = aggregated_schema(aggregated.schema, topics["raw"].schema)
+        files[contract.SCHEMAS / f"{aggregated.default_name}.schema.json"] = text
+        topics["aggregated"] = replace(aggregated, schema=json.loads(text))
     for topic in topics.values():
         if topic.datasource:
             files[SPECS / f"{topic.datasource.name}.json"] = _json(render(topic))
@@ -79,7 +88,7 @@ def rendered(quick: bool) -> dict[Path, str]:
     return files
 
 
-def aggregated_schema(schema: dict[str, Any]) -> str:
+def aggregated_schema(schema: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     """The schema of the aggregated topic with a property for each column that the windows job computes.
 
     Properties that are there keep their text; new ones are described by their expression.
@@ -89,8 +98,9 @@ def aggregated_schema(schema: dict[str, Any]) -> str:
     from windows_job.spark import spark_session  # noqa: PLC0415
 
     script = _script(ROOT / "pyspark/pyspark.py")
-    raw = contract.topics()["raw"].schema
-    spark = spark_session("local[1]", script.spark_driver_memory, 1)
+    logger.info("starting Spark to read aggregations() in pyspark/pyspark.py, which takes up to half a minute")
+    with _quiet_java():
+        spark = spark_session("local[1]", script.spark_driver_memory, 1)
     try:
         aggregations = script.aggregations()
         columns = output_schema(spark, Form.of(raw), aggregations)
@@ -102,8 +112,27 @@ def aggregated_schema(schema: dict[str, Any]) -> str:
         known = schema["properties"].get(column.name)
         properties[column.name] = known or _property(column.name, column.dataType.simpleString(), expressions, raw)
     return _json(
-        schema | {"required": list(properties), "properties": properties, "examples": _examples(schema, properties)}
+        {**schema, "required": list(properties), "properties": properties, "examples": _examples(schema, properties)}
     )
+
+
+@contextmanager
+def _quiet_java() -> Iterator[None]:
+    """Keep the stderr of a Java process that starts here, whose warnings say nothing, unless it fails to start."""
+    from pyspark.errors import PySparkException  # noqa: PLC0415
+
+    with tempfile.TemporaryFile("w+") as output:
+        terminal = os.dup(sys.stderr.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
+        try:
+            yield
+        except PySparkException as error:
+            output.seek(0)
+            reason = (output.read().strip() or str(error)).splitlines()[-1]
+            raise BadSetting(f"Spark did not start ({reason}): it needs Java 17 or 21.") from error
+        finally:
+            os.dup2(terminal, sys.stderr.fileno())
+            os.close(terminal)
 
 
 def _property(name: str, kind: str, expressions: Mapping[str, str], raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +151,7 @@ def _examples(schema: Mapping[str, Any], properties: Mapping[str, Any]) -> list[
     """The schema's example with the columns of now; a new one has a value of its type."""
     values = {"integer": 1, "number": 1.5, "string": "text"}
     example = schema["examples"][0]
-    return [{name: example.get(name, values[field["type"]]) for name, field in properties.items()}]
+    return [{name: example[name] if name in example else values[field["type"]] for name, field in properties.items()}]
 
 
 def table(topics: Mapping[str, contract.Topic]) -> str:
@@ -157,7 +186,7 @@ def _alias(column: str) -> str:
 
 def difference(path: Path, text: str) -> str:
     """What a rendered file lacks or has too much, to be put behind its name; empty where the text alone differs."""
-    if path == AGGREGATED_SCHEMA:
+    if path.parent == contract.SCHEMAS:  # of the aggregated topic
         there, computed = list(json.loads(path.read_text())["properties"]), list(json.loads(text)["properties"])
         missing = [name for name in computed if name not in there]
         extra = [name for name in there if name not in computed]
@@ -165,7 +194,10 @@ def difference(path: Path, text: str) -> str:
             return f" (aggregations() computes {', '.join(missing)}, which it doesn't describe)"
         return f" (aggregations() doesn't compute {', '.join(extra)}, which it describes)" if extra else ""
     if path.parent == SPECS and path.exists():
-        first = next(differences(json.loads(path.read_text()), json.loads(text)), None)
+        try:
+            first = next(differences(json.loads(path.read_text()), json.loads(text)), None)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            first = "it is not a Kafka supervisor spec"
         return f" ({first})" if first else ""
     return ""
 
@@ -193,18 +225,27 @@ def main() -> None:
     except BadSetting as error:
         logger.error(error)
         sys.exit(1)
-    stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
+    stale = [path for path, text in files.items() if text is None or not path.exists() or path.read_text() != text]
     problem = fleet_problem()
     if problem:
         logger.error(problem)
     for path in stale:
-        name = os.path.relpath(path, ROOT)
-        if check:
-            logger.error("%s is stale%s: run `make render`.", name, difference(path, files[path]))
+        name, text = os.path.relpath(path, ROOT), files[path]
+        if text is None:
+            if check:
+                logger.error("%s belongs to no datasource in schemas/topics.json: `make render` removes it.", name)
+            else:
+                path.unlink()
+                logger.info("%s: removed, as it belongs to no datasource in schemas/topics.json", name)
+        elif check:
+            logger.error("%s is stale%s: run `make render`.", name, difference(path, text))
         else:
-            path.write_text(files[path])
+            path.write_text(text)
             logger.info("%s: rendered", name)
-    sys.exit(1 if problem or (check and stale) else 0)
+    if problem or (check and stale):
+        sys.exit(1)
+    if not stale:
+        logger.info("all rendered files are up to date")
 
 
 if __name__ == "__main__":

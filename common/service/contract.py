@@ -9,6 +9,11 @@ from typing import Any
 from service.settings import BadSetting
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+ROLES = ("raw", "aggregated", "rejected", "progress", "control")  # the topics that the services can't do without
+
+
+class BadContract(BadSetting):
+    """A file in schemas/ is missing or not valid; the text names it and what to do."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Topic:
     default_name: str  # as in schemas/topics.json
     partitions: int
     config: Mapping[str, str]  # Kafka's topic settings that differ from the broker's
-    key: str | None  # what the records are keyed by
+    key: str | None  # the field that the records are keyed by, "partition/offset", or None for no key
     datasource: Datasource | None
     schema: Mapping[str, Any]  # JSON Schema of a record's value
 
@@ -47,10 +52,36 @@ class Signal:
 def topics(environment: Mapping[str, str] | None = None) -> dict[str, Topic]:
     """All topics by role. KAFKA_<ROLE>_TOPIC in `environment` overrides the name of a topic.
 
-    Raises BadSetting when that is empty.
+    Raises BadSetting when that is empty, and BadContract when a file or an entry is missing. schemas/render.py checks
+    the files thoroughly.
     """
-    known = json.loads((SCHEMAS / "topics.json").read_text())["topics"]
-    return {role: _topic(role, entry, environment or {}) for role, entry in known.items()}
+    path = SCHEMAS / "topics.json"
+    try:
+        found = {role: _topic(role, entry, environment or {}) for role, entry in read(path)["topics"].items()}
+    except (LookupError, TypeError, AttributeError) as error:
+        raise BadContract(
+            f"{shown(path)} is not valid ({type(error).__name__}: {error}): `make render` names the entry to correct."
+        ) from error
+    if missing := [role for role in ROLES if role not in found]:
+        raise BadContract(
+            f"{shown(path)} lacks {', '.join(missing)}: the services need a topic of each of these roles."
+        )
+    return found
+
+
+def read(path: Path) -> Any:
+    """The JSON in a file of the contract. Raises BadContract."""
+    try:
+        return json.loads(path.read_text(), object_pairs_hook=_object)
+    except FileNotFoundError:
+        raise BadContract(f"{shown(path)} is missing: add it; schemas/README.md says what it must contain.") from None
+    except ValueError as error:
+        raise BadContract(f"{shown(path)} is not valid JSON ({error}): correct it.") from error
+
+
+def shown(path: Path) -> str:
+    """A file of the contract as messages name it."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def setting(role: str) -> str:
@@ -72,7 +103,6 @@ def _topic(role: str, entry: Mapping[str, Any], environment: Mapping[str, str]) 
     name = environment.get(setting(role), default_name)
     if not name:
         raise BadSetting(f"{setting(role)} is {name!r}: it must be the name of a topic.")
-    druid = entry.get("datasource")
     return Topic(
         role=role,
         name=name,
@@ -80,6 +110,14 @@ def _topic(role: str, entry: Mapping[str, Any], environment: Mapping[str, str]) 
         partitions=entry["partitions"],
         config=entry["config"],
         key=entry["key"],
-        datasource=Datasource(default_name, druid["timestamp"]) if druid else None,
-        schema=json.loads((SCHEMAS / f"{default_name}.schema.json").read_text()),
+        datasource=Datasource(default_name, entry["datasource"]["timestamp"]) if "datasource" in entry else None,
+        schema=read(SCHEMAS / f"{default_name}.schema.json"),
     )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Of two values with one key json keeps the last, so a copied entry would hide the other topic."""
+    keys = [key for key, _ in pairs]
+    if repeated := next((key for key in keys if keys.count(key) > 1), None):
+        raise ValueError(f"the key {repeated!r} is there twice")
+    return dict(pairs)

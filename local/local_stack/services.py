@@ -1,6 +1,6 @@
 """The services of the stack, one row each, by the names that docker-compose.yml has for them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,16 @@ from local_stack.settings import in_force
 
 GENERATOR = "sensorgenerator"
 
-KAFKA_SETTINGS = ["KAFKA_BOOTSTRAP_SERVERS", *map(contract.setting, contract.topics())]
-
 
 def services(environment: Mapping[str, str]) -> dict[str, Service]:
-    """All services by name, in the order in which they are stopped last to first. Raises NotAllowed."""
+    """All services by name, in the order in which they are stopped last to first. Raises NotAllowed, BadSetting."""
     env, settings, data = env_file(environment), in_force(environment), pipeline(environment)
     topics = [topic.name for topic in data.topics.values()]
     generator_state = Path(settings["GENERATOR_STATE_FILE"])
     health = "/status/health"
 
     def values(*names: str) -> dict[str, str | None]:
-        return {name: settings.get(name) for name in (*KAFKA_SETTINGS, *names)}
+        return {name: settings.get(name) for name in (*_kafka_settings(data.topics), *names)}
 
     rows = [
         servers.zookeeper(env),
@@ -101,13 +99,18 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
 def ledger(environment: Mapping[str, str]) -> Service:
     """The row of what runs on demand only: `make verify`."""
     settings = in_force(environment)
+    names = [*_kafka_settings(contract.topics(settings)), "DRUID_URL", "WAIT", "RESULT_FILE"]
     return _script(
         "verify",
         "ledger/verify.py",
         lambda _: "finished",
-        settings={name: settings.get(name) for name in (*KAFKA_SETTINGS, "DRUID_URL", "WAIT", "RESULT_FILE")},
+        settings={name: settings.get(name) for name in names},
         one_shot=True,
     )
+
+
+def _kafka_settings(roles: Iterable[str]) -> list[str]:
+    return ["KAFKA_BOOTSTRAP_SERVERS", *map(contract.setting, roles)]
 
 
 def _script(name: str, script: str, check: Check, **row: Any) -> Service:

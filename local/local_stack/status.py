@@ -10,12 +10,14 @@ from local_stack.paths import LOGS
 from local_stack.pipeline import pipeline
 from local_stack.services import ledger, services
 
+NOT_RUNNING = "The stack is not running: `make up` starts it."
+
 
 def status(environment: Mapping[str, str]) -> None:
     """A line for each service. Raises StackError when one of them is not healthy."""
     current = manager.processes()
     if not current:
-        raise StackError("The stack is not running: `make up` starts it.")
+        raise StackError(NOT_RUNNING)
     unhealthy = []
     memory = {name: manager.memory(process.pid) for name, process in current.items()}
     total = sum(memory.values()) + manager.memory(manager.rpc().getPID(), children=False)
@@ -37,7 +39,12 @@ def status(environment: Mapping[str, str]) -> None:
 
 
 def verify(environment: Mapping[str, str]) -> int:
-    """Run ledger/verify.py, which prints whether every record is accounted for; returns its exit code."""
+    """Run ledger/verify.py, which prints whether every record is accounted for; returns its exit code.
+
+    Raises StackError when the stack is not running, unless the user has set the address of another Kafka.
+    """
+    if "KAFKA_BOOTSTRAP_SERVERS" not in environment and not manager.processes():
+        raise StackError(NOT_RUNNING)
     script = ledger(environment)
     all_services = {**services(environment), script.name: script}
     return subprocess.run(script.command, env=manager.inherited(all_services) | script.variables).returncode

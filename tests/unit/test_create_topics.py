@@ -9,7 +9,7 @@ import create_topics
 import pytest
 from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError
 from repository import ROOT, assert_one_sentence, run_script
-from service.contract import topics
+from service.contract import Topic, topics
 
 SETTINGS = create_topics.Settings(kafka_bootstrap_servers="kafka:1", replication_factor=1)
 
@@ -18,7 +18,7 @@ class FakeAdmin:
     """Kafka's admin client, with the number of partitions of each topic."""
 
     def __init__(self, **partitions: int) -> None:
-        self.partitions = {name.replace("_", "-"): number for name, number in partitions.items()}
+        self.partitions = dict(partitions)
         self.created: dict[str, Any] = {}
         self.waited_for: list[str] = []
 
@@ -54,27 +54,43 @@ def new(partitions: int, replicas: int = 1, **configs: str) -> dict[str, Any]:
     }
 
 
-def test_the_topics_of_the_contract_are_created(monkeypatch: pytest.MonkeyPatch) -> None:
+def topic(name: str, partitions: int, **config: str) -> Topic:
+    options = {each.replace("_", "."): value for each, value in config.items()}
+    return Topic(name, name, name, partitions, options, key=None, datasource=None, schema={})
+
+
+WANTED = [topic("readings", 2, message_timestamp_type="LogAppendTime"), topic("windows", 2), topic("tokens", 1)]
+
+
+def test_topics_are_created_with_their_partitions_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     admin = FakeAdmin()
     monkeypatch.setattr(create_topics, "KafkaAdminClient", admin)
-    create_topics.create(SETTINGS, topics().values())
+    create_topics.create(SETTINGS, WANTED)
     assert admin.created == {
-        "sensor-data-raw": new(2, message_timestamp_type="LogAppendTime"),
-        "sensor-data-aggregated": new(2),
-        "sensor-data-rejected": new(1, max_message_bytes="4194304"),
-        "sensor-data-progress": new(1, retention_ms="-1"),
-        "sensor-data-control": new(1, retention_ms="-1"),
+        "readings": new(2, message_timestamp_type="LogAppendTime"),
+        "windows": new(2),
+        "tokens": new(1),
     }
     assert admin.waited_for == list(admin.created)
 
 
 def test_a_second_run_creates_only_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    admin = FakeAdmin(sensor_data_aggregated=2, sensor_data_rejected=1, sensor_data_progress=1, sensor_data_control=1)
+    admin = FakeAdmin(windows=2, tokens=1)
     monkeypatch.setattr(create_topics, "KafkaAdminClient", admin)
-    create_topics.create(SETTINGS, topics({"KAFKA_RAW_TOPIC": "fleet"}).values())
-    assert admin.created == {"fleet": new(2, message_timestamp_type="LogAppendTime")}
-    create_topics.create(SETTINGS, topics({"KAFKA_RAW_TOPIC": "fleet"}).values())
+    create_topics.create(SETTINGS, WANTED)
+    assert admin.created == {"readings": new(2, message_timestamp_type="LogAppendTime")}
+    create_topics.create(SETTINGS, WANTED)
     assert len(admin.created) == 1
+
+
+def test_all_topics_of_the_contract_are_created_under_the_names_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = FakeAdmin()
+    monkeypatch.setattr(create_topics, "KafkaAdminClient", admin)
+    monkeypatch.setattr(create_topics.log, "configure", lambda _: None)
+    monkeypatch.setenv("KAFKA_RAW_TOPIC", "fleet")
+    assert create_topics.main() == 0
+    assert set(admin.created) == {each.name for each in topics({"KAFKA_RAW_TOPIC": "fleet"}).values()}
+    assert "fleet" in admin.created
 
 
 def test_the_replication_factor_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +106,12 @@ def test_another_number_of_partitions_is_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    monkeypatch.setattr(create_topics, "KafkaAdminClient", FakeAdmin(sensor_data_raw=3))
+    monkeypatch.setattr(create_topics, "KafkaAdminClient", FakeAdmin(readings=3))
     monkeypatch.setattr(create_topics.log, "configure", lambda _: None)
+    monkeypatch.setattr(create_topics, "topics", lambda _: {each.role: each for each in WANTED})
     assert create_topics.main() == 1
     assert caplog.messages == [
-        "Topic sensor-data-raw has 3 partitions, but schemas/topics.json says 2: set its partitions there to 3, or"
+        "Topic readings has 3 partitions, but schemas/topics.json says 2: set its partitions there to 3, or"
         " remove all data and start again (`make reset` or `docker compose down --volumes`)."
     ]
 

@@ -13,6 +13,7 @@ from registration import druid, supervisors
 from registration.druid import DataMismatch, Druid, NotReady, Refused
 from registration.wait import wait_for
 from repository import ROOT, assert_one_sentence, run_script
+from service.contract import topics
 
 
 class FakeDruid(Druid):
@@ -190,14 +191,13 @@ def test_everything_is_registered(monkeypatch: pytest.MonkeyPatch, called: pytes
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:1")
     assert register.main() == 0
     posted = [body for path, _, body in fake.posted if path.endswith("/supervisor")]
-    assert [body["spec"]["ioConfig"]["topic"] for body in posted] == [
-        "fleet",
-        "sensor-data-aggregated",
-        "sensor-data-rejected",
-    ]
+    ingested = [topic for topic in topics({"KAFKA_RAW_TOPIC": "fleet"}).values() if topic.datasource]
+    assert [body["spec"]["ioConfig"]["topic"] for body in posted] == [topic.name for topic in ingested]
+    assert ingested[0].name == "fleet"
     assert posted[0]["spec"]["ioConfig"]["consumerProperties"] == {"bootstrap.servers": "broker:1"}
     assert posted[0]["context"] == {"kafka_topic_id": "of now"}
-    assert len(fake.posted) == 6  # each with a compaction
+    compacted = [body["dataSource"] for path, _, body in fake.posted if path.endswith("/config/compaction")]
+    assert compacted == [topic.datasource.name for topic in ingested if topic.datasource]
 
 
 def test_without_druid_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture) -> None:
