@@ -43,16 +43,16 @@ down: $(INSTALLED) ## stop everything and keep the data
 reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the checkpoint, Druid's data
 	@$(STACK) reset
 
-lint: packages ## check format, code and types, and that the rendered files are up to date
+lint: packages ## check format, code and types, and, with Spark, that the rendered files are up to date
 	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(VENV)/mypy && $(INSTALLED) schemas/render.py --check
 
 format: packages ## format the code and apply automatic fixes
 	@$(VENV)/ruff format && $(VENV)/ruff check --fix
 
-render: packages ## write the files derived from schemas/: Druid's specs, the README's table and others
+render: packages ## write the files derived from schemas/, with Spark: Druid's specs, the README's table and others
 	@$(INSTALLED) schemas/render.py
 
-unit: packages ## run the unit tests: seconds, without Java
+unit: packages ## run the unit tests: about a minute, without Java
 	@$(PYTEST) tests/unit
 
 integration: install ## test the windows job on a local Spark

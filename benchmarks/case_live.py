@@ -33,9 +33,9 @@ class Load(NamedTuple):
     window: int  # seconds
 
 
-# At the default load there would be few windows of a minute.
+# The default load is that of live_stack.SETTINGS. Of windows of a minute it would make few.
 LOADS = [Load("the default load", 200, 5, 39, 10), Load("5,000 records/s", 1000, 0.19, 5000, 60)]
-WATERMARK = 30  # seconds; the default of three minutes would only make the case longer
+WATERMARK = 30  # seconds; three minutes would only make the cases longer
 WARM_UP, QUIET, POLLED = 60, 120, 180  # seconds
 POLL, POLL_WINDOWS = 0.025, 0.1  # seconds from one poll to the next
 TAIL = 60  # seconds to wait for the last rows
@@ -44,8 +44,9 @@ RATES = [30_000, 60_000, 90_000]  # records/s
 # At every rate: for new vehicles the generator would search the whole topic for their last seq.
 SUSTAINED_VEHICLES = 1000
 SUSTAINED = 300  # seconds
+SUSTAINED_WINDOW = 60  # seconds
 SETTLE = 20  # seconds
-CLOSING = 60 + WATERMARK + 20  # seconds without readings, after which all windows are closed
+CLOSING = SUSTAINED_WINDOW + WATERMARK + 20  # seconds without readings, after which all windows are closed
 SAMPLE = 5  # seconds from one to the next
 
 
@@ -167,7 +168,11 @@ def sustained() -> list[Row]:
     """One rate after the other, up to the first that doesn't hold."""
     rows: list[Row] = []
     with live_stack() as stack:
-        stack.up(NUM_ENTITIES=str(SUSTAINED_VEHICLES), WATERMARK_DURATION=f"{WATERMARK} seconds")
+        stack.up(
+            NUM_ENTITIES=str(SUSTAINED_VEHICLES),
+            WINDOW_DURATION=f"{SUSTAINED_WINDOW} seconds",
+            WATERMARK_DURATION=f"{WATERMARK} seconds",
+        )
         for wanted in RATES:
             rows.append(at_rate(stack, wanted))
             if rows[-1]["why not"]:
@@ -182,7 +187,7 @@ def at_rate(stack: LiveStack, wanted: int) -> Row:
     """Whether the lags stay bounded at a rate (records/s), and what each part uses."""
     say(f"sustained: {wanted:,} records/s")
     # A little more than wanted, or as much as the generator can send.
-    stack.up(NUM_ENTITIES=str(SUSTAINED_VEHICLES), SENSOR_INTERVAL=f"{SUSTAINED_VEHICLES / wanted / 1.05:.5f}")
+    stack.up(SENSOR_INTERVAL=f"{SUSTAINED_VEHICLES / wanted / 1.05:.5f}")
     pause(SETTLE, "settling")
     samples: list[Sample] = []
     first, start, before = stack.readings(), time.monotonic(), stack.cpu()

@@ -20,6 +20,7 @@ from service import state
 TOOLS = JARS / "kafka-tools"
 STATE_FILE = STACK / "generator.json"
 SECONDS = 10
+VEHICLES = 200  # of each contender, whatever the default of producer.py is
 RECORDS = 2_000_000  # of ProducerPerformance, which takes a number of records and not a time
 RECORD_BYTES = 128
 _number = itertools.count(1)
@@ -39,7 +40,8 @@ def run(command: list[str], **environment: str) -> tuple[str, float, float]:
 
     Raises WrongResult when it fails.
     """
-    env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": SERVERS, "SENSOR_INTERVAL": "0", **environment}
+    load = {"NUM_ENTITIES": str(VEHICLES), "SENSOR_INTERVAL": "0", "NUM_PROCESSES": "1"}
+    env = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": SERVERS, **load, **environment}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     output = process.stdout.read()

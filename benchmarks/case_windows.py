@@ -18,7 +18,7 @@ from broker import SERVERS, create_topic, delete_topics, partitions_of
 from kafka import KafkaConsumer, TopicPartition
 from local_stack.paths import ROOT, STACK
 from measure import WrongResult, usage
-from readings import Window
+from readings import WATERMARK, Window
 from service import contract
 
 LIMIT = 1800  # seconds that a run may take
@@ -52,6 +52,7 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
         "CHECKPOINT_LOCATION": str(RUN / "checkpoint"),
         "WINDOWS_JOB_STATE_FILE": str(READY),  # written first when the query has been started
         "WINDOW_DURATION": f"{window} seconds",
+        "WATERMARK_DURATION": f"{WATERMARK} seconds",
     }
     if heap:
         environment["SPARK_DRIVER_MEMORY"] = heap

@@ -12,7 +12,7 @@ from generator.fleet import Fleet
 from service import state
 
 duration, topic = float(os.environ["SCRIPT_DURATION"]), os.environ["KAFKA_RAW_TOPIC"]
-fleet = Fleet(int(os.environ.get("NUM_ENTITIES", "200")))
+fleet = Fleet(int(os.environ["NUM_ENTITIES"]))
 producer = Producer(
     {
         "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],

@@ -11,7 +11,7 @@ from faker import Faker
 from kafka import KafkaProducer
 from service import state
 
-vehicles = int(os.environ.get("NUM_ENTITIES", "200"))
+vehicles = int(os.environ["NUM_ENTITIES"])
 duration = float(os.environ["SCRIPT_DURATION"])
 topic = os.environ["KAFKA_RAW_TOPIC"]
 

@@ -19,7 +19,10 @@ class IdleTimer:
         self._since = 0.0
 
     def is_idle(self, offsets: Offsets, now: float) -> bool:
-        """Whether `offsets`, up to which the job has read, have been the same for the timeout; `now` in seconds."""
+        """Whether `offsets`, up to which the job has read, have been the same for at least the timeout.
+
+        `now` is in seconds, by any clock.
+        """
         if offsets != self._offsets:
             self._offsets, self._since = offsets, now
         return now - self._since >= self._timeout

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -60,7 +61,7 @@ class Compose:
             script = "python ledger/verify.py >&2; cat /tmp/result.json"
             variables = ("--env", "WAIT=120", "--env", "RESULT_FILE=/tmp/result.json")
             verify = self("run", "--rm", *variables, "verify", "sh", "-c", script, merged=False)
-            result = json.loads(verify.stdout)
+            result = json.loads(verify.stdout.splitlines()[-1])  # after what the build of the image printed
             assert result["closes"], result
             assert result["figures"]["in_open_windows"] == 0
             return dict(result["figures"])
@@ -120,20 +121,22 @@ def assert_ledger_closes(compose: Compose, acknowledged: int) -> None:
     assert_every_window_is_right(KAFKA, ROUTER)
 
 
-def test_both_datasources_hold_what_was_sent(compose: Compose) -> None:
+def test_the_datasources_hold_what_was_sent(compose: Compose) -> None:
     assert_ledger_closes(compose, compose.acknowledged())
 
 
 def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(compose: Compose) -> None:
     assert compose("down").returncode == 0
     script = compose.folder / "sensor-data-generator/producer.py"
-    text = script.read_text()
-    assert "num_entities = 200 " in text
-    script.write_text(text.replace("num_entities = 200 ", "num_entities = 207 "))
+    line = re.compile(r"^num_entities = (\d+)", re.MULTILINE)
+    found = line.search(script.read_text())
+    assert found
+    vehicles = int(found[1]) + 7
+    script.write_text(line.sub(f"num_entities = {vehicles}", script.read_text()))
     compose.up()
     # Druid looks for a worker once a minute for tasks that were there before the restart.
     newest = f'SELECT MAX(entity) AS m FROM "{RAW}"'
-    poll_until("the new vehicles in Druid", lambda: sql(ROUTER, newest)[0]["m"] == 207, 240)
+    poll_until("the new vehicles in Druid", lambda: sql(ROUTER, newest)[0]["m"] == vehicles, 240)
     assert_ledger_closes(compose, compose.acknowledged())
 
 

@@ -246,9 +246,10 @@ def test_a_marker_is_a_reading_of_vehicle_0_that_is_not_written(spark: SparkSess
 
 
 def settings(**changed: Any) -> Settings:
-    """The constants of pyspark.py, some of them changed."""
+    """The constants of pyspark.py with windows of a minute, some of them changed."""
     script = windows_job_script()
-    return Settings(**{name: getattr(script, name) for name in Settings.__dataclass_fields__} | changed)
+    constants = {name: getattr(script, name) for name in Settings.__dataclass_fields__}
+    return Settings(**constants | {"window_duration": "1 minute"} | changed)
 
 
 def begin(folder: Path) -> None:

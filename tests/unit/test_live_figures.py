@@ -124,7 +124,7 @@ more
 
 def test_the_readme_has_three_queries() -> None:
     assert list(live_figures.readme_queries((ROOT / "README.md").read_text())) == [
-        "How the fleet is doing, minute by minute",
+        "How the fleet is doing, window by window",
         "The five warmest vehicles of the last ten minutes",
         "Lost or duplicate readings",
     ]

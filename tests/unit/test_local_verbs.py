@@ -139,6 +139,23 @@ def test_verify_returns_the_exit_code_of_the_ledger(monkeypatch: pytest.MonkeyPa
     assert (env["WAIT"], env["KAFKA_BOOTSTRAP_SERVERS"]) == ("60", "kafka.test:1")
 
 
+def test_verify_needs_a_stack_that_runs_unless_the_user_sets_the_address_of_kafka(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: ran.append(command[1]) or subprocess.CompletedProcess(command, 0)
+    )
+    monkeypatch.setattr(manager, "processes", dict)
+    with pytest.raises(StackError, match=r"^The stack is not running: `make up` starts it\.$"):
+        status.verify({})
+    assert not ran
+    assert status.verify({"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1"}) == 0
+    monkeypatch.setattr(manager, "processes", lambda: {"kafka0": Process("kafka0", "RUNNING", 1, 0, 0)})
+    assert status.verify({}) == 0
+    assert len(ran) == 2
+
+
 def test_a_stale_contract_ends_make_up_with_the_sentences_of_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, stdout="", stderr="2026-11-26T00:08:04.123Z ERROR render: One.\nTwo.\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)

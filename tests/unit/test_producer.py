@@ -17,8 +17,8 @@ from generator.run import Report
 from generator.settings import Settings, checked
 from generator.stop import Stop
 from kafka.errors import KafkaError
-from repository import ROOT, assert_one_sentence, run_script
-from service.settings import BadSetting
+from repository import ROOT, assert_one_sentence, run_script, windows_job_script
+from service.settings import BadSetting, milliseconds
 
 COMMAND = [sys.executable, str(ROOT / "sensor-data-generator/producer.py")]
 
@@ -51,9 +51,14 @@ def test_the_defaults_send_well_over_30_000_records() -> None:
 
 
 def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not() -> None:
-    window, watermark = 60, 180  # the defaults in pyspark.py
-    assert producer.late_by > window + watermark
-    assert producer.out_of_order_by + producer.sensor_interval < watermark
+    job = windows_job_script()
+    window, watermark = (milliseconds(each) / 1000 for each in (job.window_duration, job.watermark_duration))
+    assert producer.late_by > window + watermark, (
+        "late_by in producer.py must be more than window_duration plus watermark_duration in pyspark.py"
+    )
+    assert producer.out_of_order_by + producer.sensor_interval < watermark, (
+        "out_of_order_by plus sensor_interval in producer.py must be less than watermark_duration in pyspark.py"
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,9 +158,10 @@ def test_without_kafka_the_run_fails_with_one_error(
 ) -> None:
     monkeypatch.setattr(main, "WAIT_FOR_KAFKA", 1)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("KAFKA_RAW_TOPIC", "readings")
     assert producer.main() == 1
     [error] = errors(caplog)
-    assert re.search(r"No readings can be sent to sensor-data-raw at 127.0.0.1:1: .*\. Check that Kafka", error)
+    assert re.search(r"No readings can be sent to readings at 127.0.0.1:1: .*\. Check that Kafka", error)
     assert state(state_file) == ("failed", 0, 0, 0)
 
 
@@ -169,6 +175,14 @@ def test_ctrl_c_while_connecting_ends_the_run(state_file: Path, monkeypatch: pyt
     assert state(state_file) == ("stopped", 0, 0, 0)
 
 
+RUN = {
+    "NUM_ENTITIES": "20",
+    "SENSOR_INTERVAL": "5",
+    "SCRIPT_DURATION": "60",
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1",
+    "KAFKA_RAW_TOPIC": "readings",
+    "NUM_PROCESSES": "3",
+}
 RunUntil = Callable[..., tuple[int, str]]
 
 
@@ -189,12 +203,13 @@ def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
         monkeypatch.setattr(main, "connect", lambda *_: None)
         monkeypatch.setattr(main, "last_seq", lambda *_: {1: 7})
         monkeypatch.setattr(main, "_send", send)
-        monkeypatch.setenv("NUM_PROCESSES", "3")
+        for name, value in RUN.items():
+            monkeypatch.setenv(name, value)
         code = producer.main()
         assert caplog.messages[:3] == [
-            "connecting to Kafka at kafka0:29092, for up to 120 s",
-            "200 vehicles send to sensor-data-raw every 5 s for 900 s, in 3 processes",
-            "iteration 1: 20 sent, 19 acknowledged, 0 failed, 1 of 900 s",
+            "connecting to Kafka at kafka.test:1, for up to 120 s",
+            "20 vehicles send to readings every 5 s for 60 s, in 3 processes",
+            "iteration 1: 20 sent, 19 acknowledged, 0 failed, 1 of 60 s",
         ]
         ending, *counts = state(state_file)
         assert counts == [end.sent, end.acknowledged, end.failed]

@@ -68,7 +68,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def settings(**changes: float | str) -> Settings:
     values = {name: getattr(producer, name) for name in Settings.__dataclass_fields__}
-    return Settings(**{**values, "num_entities": VEHICLES, "script_duration": DURATION, **changes})
+    run = {"num_entities": VEHICLES, "sensor_interval": 5, "script_duration": DURATION, "num_processes": 1}
+    return Settings(**{**values, **run, **changes})
 
 
 def run(

@@ -1,0 +1,13 @@
+"""For the unit tests: what the developer's shell sets doesn't count."""
+
+import pytest
+from local_stack.env_file import env_file
+from local_stack.services import ledger, services
+
+SETTINGS = {*env_file({}), *(name for row in (*services({}).values(), ledger({})) for name in row.settings)}
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
