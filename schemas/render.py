@@ -187,12 +187,10 @@ def _alias(column: str) -> str:
 def difference(path: Path, text: str) -> str:
     """What a rendered file lacks or has too much, to be put behind its name; empty where the text alone differs."""
     if path.parent == contract.SCHEMAS:  # of the aggregated topic
-        there, computed = list(json.loads(path.read_text())["properties"]), list(json.loads(text)["properties"])
-        missing = [name for name in computed if name not in there]
-        extra = [name for name in there if name not in computed]
-        if missing:
-            return f" (aggregations() computes {', '.join(missing)}, which it doesn't describe)"
-        return f" (aggregations() doesn't compute {', '.join(extra)}, which it describes)" if extra else ""
+        from windows_job.output import column_difference  # noqa: PLC0415 (starts with PySpark)
+
+        found = column_difference(list(json.loads(text)["properties"]), json.loads(path.read_text()))
+        return f" (aggregations() {found})" if found else ""
     if path.parent == SPECS and path.exists():
         try:
             first = next(differences(json.loads(path.read_text()), json.loads(text)), None)

@@ -35,19 +35,23 @@ def output_schema(spark: SparkSession, form: Form, aggregations: Sequence[Column
         ) from None
 
 
+def column_difference(columns: Sequence[str], schema: Mapping[str, Any]) -> str | None:
+    """How the computed columns differ from those that a schema of the aggregated topic describes; None if equal."""
+    described = list(schema["properties"])
+    if missing := [name for name in columns if name not in described]:
+        return f"computes {', '.join(missing)}, which it doesn't describe"
+    if extra := [name for name in described if name not in columns]:
+        return f"doesn't compute {', '.join(extra)}, which it describes"
+    return None
+
+
 def check_contract(columns: Sequence[str], schema: Mapping[str, Any]) -> None:
     """Raise BadSetting unless the schema of the aggregated topic describes exactly these columns."""
-    computed, described = list(columns), list(schema["properties"])
-    if missing := [name for name in computed if name not in described]:
-        difference = f"computes {', '.join(missing)}, which it doesn't describe"
-    elif extra := [name for name in described if name not in computed]:
-        difference = f"doesn't compute {', '.join(extra)}, which it describes"
-    else:
-        return
-    raise BadSetting(
-        f"aggregations() doesn't match schemas/sensor-data-aggregated.schema.json: it {difference}."
-        " Run `make render`, then start again."
-    )
+    if difference := column_difference(columns, schema):
+        raise BadSetting(
+            f"aggregations() doesn't match schemas/sensor-data-aggregated.schema.json: it {difference}."
+            " Run `make render`, then start again."
+        )
 
 
 def check_open_windows(folder: Path, settings: Settings, aggregations: Sequence[Column]) -> None:
