@@ -44,7 +44,7 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
 
     `heap` is Spark's memory where it is not the default.
     """
-    created = {role: create_topic(f"{role}-{next(_number)}", 1) for role in ("rejected", "progress", "control")}
+    created = {role: create_topic(f"{role}-{next(_number)}", 1) for role in ("rejected", "late", "progress", "control")}
     created["aggregated"] = output = create_topic(f"windows-{next(_number)}")
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": SERVERS,
@@ -155,7 +155,7 @@ def read(output: str) -> Windows:
     names = ("count", "avg_temp", "min_temp", "max_temp", "last_humidity")
     for message in consumer:
         row = json.loads(message.value)
-        window = int(datetime.fromisoformat(row["window_start"]).timestamp()), row["entity"]
+        window = int(datetime.fromisoformat(row["window_start"]).timestamp()), int(row["entity"])
         if window in found:
             raise WrongResult(f"window {window} appears twice in {output}")
         found[window] = {name: row[name] for name in names}

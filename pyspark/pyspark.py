@@ -23,6 +23,7 @@ kafka_bootstrap_servers = "kafka0:29092"
 kafka_raw_topic = "sensor-data-raw"
 kafka_aggregated_topic = "sensor-data-aggregated"
 kafka_rejected_topic = "sensor-data-rejected"  # invalid records, with the reason
+kafka_late_topic = "sensor-data-late"  # readings whose window was closed already
 kafka_progress_topic = "sensor-data-progress"  # one token per batch, committed together with its windows
 kafka_control_topic = "sensor-data-control"  # one marker per idle period, which closes the last windows
 
@@ -31,12 +32,14 @@ spark_master = "local[2]"
 spark_driver_memory = "768m"
 trigger_interval = "500 milliseconds"  # how often Spark looks for new readings
 max_offsets_per_trigger = 1_000_000  # the most readings of one batch; bounds its memory while a backlog is read
+fail_on_data_loss = True  # False: go on although Kafka has removed records that the job has not read
 shuffle_partitions = 2  # fixed by the checkpoint once there is one
 checkpoint_location = "/var/lib/sensor-data/checkpoint"
 windows_job_state_file = "/var/lib/sensor-data/windows-job.json"  # written every second, for health checks
 
 # How late a reading may come, and how long a window is. A window is emitted when a reading has come that is newer than
-# its end by the watermark duration, or when no reading has come for both durations and 10 seconds.
+# its end by the watermark duration, or when no reading on time has come for both durations and 10 seconds. A reading
+# that comes after that is late.
 watermark_duration = "3 minutes"
 window_duration = "1 minute"
 
@@ -66,12 +69,14 @@ if __name__ == "__main__":
             kafka_raw_topic=kafka_raw_topic,
             kafka_aggregated_topic=kafka_aggregated_topic,
             kafka_rejected_topic=kafka_rejected_topic,
+            kafka_late_topic=kafka_late_topic,
             kafka_progress_topic=kafka_progress_topic,
             kafka_control_topic=kafka_control_topic,
             spark_master=spark_master,
             spark_driver_memory=spark_driver_memory,
             trigger_interval=trigger_interval,
             max_offsets_per_trigger=max_offsets_per_trigger,
+            fail_on_data_loss=fail_on_data_loss,
             shuffle_partitions=shuffle_partitions,
             checkpoint_location=checkpoint_location,
             windows_job_state_file=windows_job_state_file,

@@ -18,7 +18,8 @@ HERE = Path(__file__).resolve().parent
 TOPICS, META = "topics.schema.json", "meta.schema.json"
 CONTENT = "schemas/README.md says what it must contain"
 # What the windows job and the filter of the supervisor spec need of a field
-EVENT_TIME, RANGE = ("pattern", "x-earliest", "x-seconds-ahead"), ("minimum", "maximum")
+EVENT_TIME = ("pattern", "x-earliest", "x-seconds-ahead")
+LENGTH, RANGE = ("minLength", "maxLength"), ("minimum", "maximum")
 
 Json = dict[str, Any]
 
@@ -107,7 +108,10 @@ def _columns(schema_path: Path, fields: Mapping[str, Any]) -> Iterator[str]:
     """Fields of which Druid can't make a column."""
     for name, field in fields.items():
         kinds = set(_kinds(field)) - {"null"}
-        if field.get("x-druid", True) and not (len(kinds) == 1 and kinds <= set(DRUID_TYPES)):
+        # A text or a number, as an entity is, becomes a text.
+        if field.get("x-druid", True) and not (
+            (len(kinds) == 1 or "string" in kinds) and kinds and kinds <= set(DRUID_TYPES)
+        ):
             yield (
                 f"{shown(schema_path)}: properties.{name}.type is {json.dumps(field.get('type'))}, but Druid's columns"
                 f' are {", ".join(DRUID_TYPES)}: change it, or add "x-druid": false to keep the field in Kafka only.'
@@ -122,8 +126,8 @@ def _validated_fields(
         where, kind = f"{shown(schema_path)}: properties.{name}", " or ".join(_kinds(field))
         if "x-unit" in field and kind not in ("integer", "number"):
             yield f"{where} has x-unit and is of type {kind}: make it integer or number."
-        ranged = name == key or kind == "number" or "x-unit" in field
-        needed = EVENT_TIME if name == timestamp else RANGE if ranged else ()
+        ranged = kind == "number" or "x-unit" in field
+        needed = EVENT_TIME if name == timestamp else LENGTH if name == key else RANGE if ranged else ()
         for keyword in needed:
             if keyword not in field:
                 yield f"{where} lacks {keyword}, which the validation of records needs: add it."

@@ -1,8 +1,8 @@
 """Render what is derived from the contract, or check it: `make render`, and `make lint` with --check.
 
-Rendered are the aggregated topic's columns (from aggregations() in pyspark/pyspark.py, by Spark), the supervisor specs,
-Druid's number of task slots and the README's table of fields. Specs of no datasource are removed. Checked besides: the
-contract itself, and the sensors of the fleet.
+Rendered are the aggregated topic's columns (from aggregations() in pyspark/pyspark.py, by Spark), the late topic's
+fields, the supervisor specs, Druid's number of task slots and the README's table of fields. Specs of no datasource are
+removed. Checked besides: the contract itself, and the sensors of the fleet.
 
     render.py [--check [--quick]]    --quick leaves out what needs Spark; the windows job checks that at its start
 """
@@ -38,7 +38,7 @@ INDEXER = ROOT / "druid/cluster/data/indexer/runtime.properties"
 README = ROOT / "README.md"
 CAPACITY = re.compile(r"^druid\.worker\.capacity=.*$", re.M)
 TABLE = re.compile(r"(<!-- fields -->\n).*?(<!-- /fields -->)", re.S)
-GROUPING = ("window", "window_start", "window_end", "entity")  # the columns that aggregations() doesn't compute
+LATE = ("window_start", "window_end", "watermark", "partition", "offset")  # what the late topic adds to a reading
 
 logger = logging.getLogger("render")
 
@@ -74,6 +74,10 @@ def rendered(quick: bool) -> dict[Path, str | None]:
     check_contract(contract.SCHEMAS)
     topics = contract.topics()
     files: dict[Path, str | None] = dict.fromkeys(sorted(SPECS.glob("*.json")))
+    late = topics["late"]
+    text = late_schema(late.schema, topics["raw"].schema)
+    files[contract.SCHEMAS / f"{late.default_name}.schema.json"] = text
+    topics["late"] = replace(late, schema=json.loads(text))
     if not quick:
         aggregated = topics["aggregated"]
         text = aggregated_schema(aggregated.schema, topics["raw"].schema)
@@ -114,6 +118,28 @@ def aggregated_schema(schema: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     return _json(
         {**schema, "required": list(properties), "properties": properties, "examples": _examples(schema, properties)}
     )
+
+
+def late_schema(schema: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
+    """The schema of the late topic with the fields of a reading, as the windows job writes them."""
+    own = {name: field for name, field in schema["properties"].items() if name in LATE}
+    fields = {name: _written(name, field, name in raw["required"]) for name, field in raw["properties"].items()}
+    properties = fields | own
+    reading = raw["examples"][0]
+    examples = [{**dict.fromkeys(fields), **reading, "entity": str(reading["entity"]), **schema["examples"][0]}]
+    examples = [{name: example[name] for name in properties} for example in examples]
+    return _json({**schema, "required": list(properties), "properties": properties, "examples": examples})
+
+
+def _written(name: str, field: Mapping[str, Any], required: bool) -> dict[str, Any]:
+    """A field of a reading as the windows job writes it: of one type, and null where the reading lacks it."""
+    kind = "string" if name in ("time", "entity") else _type(field)
+    shown = {"description": field["description"]} | {key: field[key] for key in ("x-unit",) if key in field}
+    if name == "time":
+        shown = {"format": "date-time", "description": "event time"}
+    elif name == "entity":
+        shown = {"description": "the vehicle"}
+    return {"type": kind if required else [kind, "null"], **shown}
 
 
 @contextmanager
@@ -175,7 +201,7 @@ def _type(field: Mapping[str, Any]) -> str:
 
 def _meaning(field: Mapping[str, Any], required: bool) -> str:
     unit = f", {field['x-unit']}" if "x-unit" in field else ""
-    both = "minimum" in field and "maximum" in field
+    both = "minimum" in field and "maximum" in field and "string" not in _type(field)
     span = f", {field['minimum']} to {field['maximum']}" if both else ""
     return f"{field['description']}{unit}{span}{'' if required else ' (optional)'}"
 
@@ -186,7 +212,11 @@ def _alias(column: str) -> str:
 
 def difference(path: Path, text: str) -> str:
     """What a rendered file lacks or has too much, to be put behind its name; empty where the text alone differs."""
-    if path.parent == contract.SCHEMAS:  # of the aggregated topic
+    if path.parent == contract.SCHEMAS and path.exists():
+        have, want = (list(json.loads(each)["properties"]) for each in (path.read_text(), text))
+        if path.name.startswith(contract.topics()["late"].default_name):
+            missing = next((name for name in want if name not in have), None)
+            return f" ({missing} is missing)" if missing else ""
         from windows_job.output import column_difference  # noqa: PLC0415 (starts with PySpark)
 
         found = column_difference(list(json.loads(text)["properties"]), json.loads(path.read_text()))

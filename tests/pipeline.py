@@ -21,7 +21,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 T = TypeVar("T")
 RAW, AGGREGATED, REJECTED = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
-PROGRESS = "sensor-data-progress"
+LATE, PROGRESS, CONTROL = "sensor-data-late", "sensor-data-progress", "sensor-data-control"
 PORTS = {
     "ROUTER_PORT": 18888,
     "KAFKA_PORT": 19092,

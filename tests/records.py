@@ -62,7 +62,7 @@ def raw(spark: SparkSession, *values: Value, topic: str = RAW) -> DataFrame:
     return spark.createDataFrame(rows, KAFKA)
 
 
-def reading(time: str, entity: int, temp: float, humidity: float = 35.0, seq: int | None = 1) -> str:
+def reading(time: str, entity: int | str, temp: float, humidity: float = 35.0, seq: int | None = 1) -> str:
     return json.dumps({"time": f"2026-01-01T{time}Z", "entity": entity, "temp": temp, "humidity": humidity, "seq": seq})
 
 
@@ -77,6 +77,5 @@ def literal(name: str, text: str) -> str:
 
 
 def marker(time: str) -> str:
-    """As close_last_windows() sends it."""
-    reading = {"time": f"2026-01-01T{time}Z", **FORM.marker()}
-    return json.dumps(reading | {"closes": {"0": 5, "1": 8}, "watermark": 1767261660000})
+    """As the windows job sends it."""
+    return json.dumps({"time": f"2026-01-01T{time}Z", **FORM.marker()})

@@ -9,7 +9,8 @@ from typing import Any
 from service.settings import BadSetting
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
-ROLES = ("raw", "aggregated", "rejected", "progress", "control")  # the topics that the services can't do without
+# The topics that the services can't do without
+ROLES = ("raw", "aggregated", "rejected", "late", "progress", "control", "runs")
 
 
 class BadContract(BadSetting):

@@ -50,6 +50,18 @@ def text() -> Any:
     return _field(parse)
 
 
+def servers() -> Any:
+    """A field of Kafka's addresses, as in "localhost:9092,[::1]:9093"."""
+
+    def parse(value: Any) -> str:
+        server = r"(\[[0-9A-Fa-f:.%]+\]|[^\s,:\[\]]+):(\d{1,5})"
+        if not re.fullmatch(rf"{server}(,\s*{server})*", str(value).strip()):
+            raise _NotAllowed('one or more addresses, as in "localhost:9092", separated by commas')
+        return str(value).strip()
+
+    return _field(parse)
+
+
 def optional_text() -> Any:
     """A field of any text; an empty one stands for none."""
     return _field(str)
@@ -90,6 +102,17 @@ def share() -> Any:
         if not 0 <= number <= 1:
             raise _NotAllowed("a share, 0 to 1")
         return number
+
+    return _field(parse)
+
+
+def boolean() -> Any:
+    """A field of a bool: true or false, in any case."""
+
+    def parse(value: Any) -> bool:
+        if str(value).strip().lower() not in ("true", "false"):
+            raise _NotAllowed("true or false")
+        return str(value).strip().lower() == "true"
 
     return _field(parse)
 

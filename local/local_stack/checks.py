@@ -89,7 +89,8 @@ def windows_job_reports(pipeline: Pipeline) -> Check:
         lag = pipeline.job_lag(job)
         if "batch" not in job:
             return f"at its first batch, lag {lag}" if lag else "waiting for readings"
-        return f"batch {job['batch']}, lag {lag}, watermark {job['watermark']}"
+        late = (job.get("totals") or {}).get("late", 0)
+        return f"batch {job['batch']}, lag {lag}, watermark {job['watermark']}, {late} late"
 
     return check
 

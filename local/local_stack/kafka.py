@@ -1,6 +1,5 @@
 """What the verbs ask Kafka."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,20 +25,13 @@ class Kafka:
             return sum(first.values()), sum(end.values())
 
     def records(self, topic: str) -> int:
-        """The records of a topic that has no transactions."""
+        """The records of a topic; the ends of transactions and what they aborted count as well."""
         first, end = self.offsets(topic)
         return end - first
 
     def topics(self) -> set[str]:
         with self._consumer() as consumer:
             return set(consumer.topics())
-
-    def committed_values(self, topic: str) -> list[Any]:
-        """The JSON values of a topic with one partition, as far as they are committed."""
-        options = {"isolation_level": "read_committed", "auto_offset_reset": "earliest", "consumer_timeout_ms": 2000}
-        with self._consumer(enable_auto_commit=False, **options) as consumer:
-            consumer.assign([TopicPartition(topic, 0)])
-            return [json.loads(record.value) for record in consumer]
 
     @contextmanager
     def _consumer(self, **options: Any) -> Iterator[KafkaConsumer]:

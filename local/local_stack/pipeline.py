@@ -44,23 +44,21 @@ class Pipeline:
             raise Unhealthy("the windows job has not written its state yet") from error
 
     def job_lag(self, job: Mapping[str, Any]) -> int:
-        """Records in the raw topic that the windows job, whose state is `job`, has not read yet."""
+        """Offsets of the raw topic that the windows job, whose state is `job`, has not read yet."""
         read = (job.get("offsets") or {}).get(self.raw_topic)
         first, end = self.kafka.offsets(self.raw_topic)
         return end - sum(read.values()) if read else end - first
 
-    def job_has_caught_up(self) -> bool:
-        """Whether the job has read all records and its watermark is where the newest reading moves it."""
-        job = self.job_state()
-        if self.job_lag(job):
-            return False
-        newest = self.druid.number(f'SELECT TIMESTAMP_TO_MILLIS(MAX(__time)) AS n FROM "{self.datasources["raw"]}"')
-        window, delay = int(job["window_seconds"]) * 1000, int(job["watermark_seconds"]) * 1000
-        return _milliseconds(job.get("watermark")) // window >= (newest - delay) // window
+    def job_totals(self) -> dict[str, int] | None:
+        """What the job has read and written when nothing is under way; None while something is.
 
-    def windows_emitted(self) -> int:
-        """The windows that the job has written to Kafka, by its progress tokens."""
-        return sum(token["windows"] for token in self.kafka.committed_values(self.topics["progress"].name))
+        The sums of records, windows, rejected and late, by these names. A last batch follows when the watermark has
+        moved.
+        """
+        job = self.job_state()
+        if self.job_lag(job) or _milliseconds(job.get("watermark")) < _milliseconds(job.get("next_watermark")):
+            return None
+        return dict(job.get("totals") or dict.fromkeys(("records", "windows", "rejected", "late"), 0))
 
     def open_windows(self) -> int:
         """The windows, per vehicle, of the readings in Druid that the watermark has not closed yet."""

@@ -54,15 +54,15 @@ def wait_until_queryable(data: Pipeline, begin: float) -> bool:
     give_up = time.monotonic() + CATCH_UP_LIMIT
     unchanged_since, last = time.monotonic(), ""
     while time.monotonic() < give_up:
-        caught_up = complete = False
+        totals, complete = None, False
         try:
-            records = data.kafka.records(data.raw_topic)
-            readings, rejected, windows = map(data.rows, ("raw", "rejected", "aggregated"))
-            caught_up = data.job_has_caught_up()
-            complete = caught_up and readings + rejected == records and windows == data.windows_emitted()
+            readings, windows, rejected, late = map(data.rows, ("raw", "aggregated", "rejected", "late"))
+            totals = data.job_totals()
+            rows = {"records": readings + rejected, "windows": windows, "rejected": rejected, "late": late}
+            complete = rows == totals
             line = (
-                f"readings in Kafka {records:,}, in Druid {readings:,}, rejected {rejected:,};"
-                f" windows in Druid {windows:,}"
+                f"records in Kafka {data.kafka.records(data.raw_topic):,}, readings in Druid {readings:,},"
+                f" rejected {rejected:,}, late {late:,}; windows in Druid {windows:,}"
             )
         except Unhealthy as reason:  # after a restart Druid's tasks read again what they held, at worst a minute late
             line = f"waiting: {reason}"
@@ -72,7 +72,7 @@ def wait_until_queryable(data: Pipeline, begin: float) -> bool:
         if line != last:
             unchanged_since, last = time.monotonic(), line
             print(f"{time.monotonic() - begin:4.0f} s  {line}", flush=True)
-        elif caught_up and time.monotonic() - unchanged_since > UNCHANGED_LIMIT:
+        elif totals and time.monotonic() - unchanged_since > UNCHANGED_LIMIT:
             return True
         time.sleep(1)
     return False
@@ -89,6 +89,8 @@ def print_summary(data: Pipeline) -> None:
     ]
     if rejected := data.rows("rejected"):
         lines.append((rejected, f"rejected records, with the reason in Druid's datasource {names['rejected']}"))
+    if late := data.rows("late"):
+        lines.append((late, f"late readings, with their window in Druid's datasource {names['late']}"))
     if still_open := data.open_windows():
         seconds = data.closing_seconds()
         lines.append((still_open, f"windows still open; they close by themselves {seconds} s after the last reading"))

@@ -59,6 +59,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
                 "SPARK_DRIVER_MEMORY",
                 "TRIGGER_INTERVAL",
                 "MAX_OFFSETS_PER_TRIGGER",
+                "FAIL_ON_DATA_LOSS",
                 "SHUFFLE_PARTITIONS",
                 "CHECKPOINT_LOCATION",
                 "WINDOWS_JOB_STATE_FILE",

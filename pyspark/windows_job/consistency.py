@@ -35,3 +35,20 @@ def check(token: dict[str, Any] | None, query_id: str | None, done: int, ends: d
     else:
         return
     raise CheckpointMismatch(f"{wrong}. Put back what was removed, or {RESET}.")
+
+
+def check_unread(token: dict[str, Any] | None, firsts: dict[str, dict[str, int]]) -> None:
+    """Raise CheckpointMismatch unless Kafka holds all records that the job has not read yet.
+
+    `firsts` are the topics' first offsets: topic -> partition -> offset.
+    """
+    for topic, offsets in token["offsets"].items() if token else ():
+        for partition, read in offsets.items():
+            first = firsts.get(topic, {}).get(partition, 0)
+            if first > read:
+                raise CheckpointMismatch(
+                    f"Kafka has removed records that the job has not read: offsets {read:,} to {first - 1:,} of"
+                    f" partition {partition} of {topic}. They are lost. To go on without them, set"
+                    " FAIL_ON_DATA_LOSS=false (or fail_on_data_loss) for one start; to keep records longer, raise the"
+                    " topic's retention.ms."
+                )

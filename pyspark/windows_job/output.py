@@ -1,5 +1,6 @@
 """What aggregations() computes, held to the contract and to the windows that are open in the checkpoint."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,25 @@ from typing import Any
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, SparkSession
 from pyspark.sql.types import StructType
+from service import contract, state
 from service.settings import BadSetting
 
-from windows_job import checkpoint
+from windows_job import checkpoint, idle
 from windows_job.aggregation import aggregate, recency
 from windows_job.consistency import RESET
 from windows_job.reading import Form
 from windows_job.settings import Settings
+from windows_job.topics import Token
+
+logger = logging.getLogger(__name__)
 
 Aggregations = Callable[[], list[Column]]
 
 
 def output_schema(spark: SparkSession, form: Form, aggregations: Sequence[Column]) -> StructType:
     """The columns of a window. Raises BadSetting when `aggregations` use a column that readings don't have."""
-    fields = ", ".join(f"{name} {'TIMESTAMP' if name == 'time' else kind}" for name, kind in form.fields.items())
-    readings = spark.createDataFrame([], fields)
+    types = dict(form.fields) | dict.fromkeys(("time", "clock"), "TIMESTAMP")
+    readings = spark.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in types.items()))
     try:
         return aggregate(readings, aggregations, "1 minute", "1 minute").schema
     except AnalysisException as error:
@@ -54,13 +59,16 @@ def check_contract(columns: Sequence[str], schema: Mapping[str, Any]) -> None:
         )
 
 
-def check_open_windows(folder: Path, settings: Settings, aggregations: Sequence[Column]) -> None:
-    """Raise BadSetting when the windows that are open in the checkpoint `folder` have another length or other columns.
+def check_open_windows(
+    folder: Path, settings: Settings, aggregations: Sequence[Column], token: Token | None = None
+) -> None:
+    """Accept another window length or other columns while no window is open; raise BadSetting while one is.
 
-    Writes down the length and the columns of a new checkpoint.
+    `folder` is the checkpoint, `token` Kafka's newest progress token. Writes down the length and the columns.
     """
     columns = [str(column) for column in (*aggregations, recency(settings.window_seconds))]
-    changed = checkpoint.changed_setting(folder, {"window_duration": settings.window_seconds, "aggregations": columns})
+    wanted = {"window_duration": settings.window_seconds, "aggregations": columns}
+    changed = checkpoint.changed_setting(folder, wanted)
     if not changed:
         return
     name, before = changed
@@ -68,7 +76,19 @@ def check_open_windows(folder: Path, settings: Settings, aggregations: Sequence[
         what = f"window_duration changed from {before} to {settings.window_seconds} seconds"
     else:
         what = f"aggregations() changed: {_difference(before or [], columns)}"
-    raise BadSetting(f"{what}, but windows of the old kind are still open. Change it back, or {RESET}.")
+    # Without a token no batch has been committed, and nothing has been read.
+    end = idle.newest_window_end(token["newest"], token["window_seconds"] * 1000) if token else 0
+    if token is None or (end <= token["watermark"] and checkpoint.last_committed(folder)[0] == token["batch_id"]):
+        checkpoint.forget_state_schema(folder)
+        checkpoint.write_settings(folder, wanted)
+        logger.info("%s; no window is open, so it applies from now on", what)
+        return
+    ahead = contract.topics()["raw"].schema["properties"]["time"]["x-seconds-ahead"]
+    raise BadSetting(
+        f"{what}, but windows of the old kind are open up to {state.iso_time(end / 1000)}. Change it back and start"
+        f" again: when no reading has come for {token['window_seconds'] + token['watermark_seconds'] + ahead} seconds,"
+        f" no window is open, and the change is accepted. Or {RESET}."
+    )
 
 
 def _difference(before: Sequence[str], now: Sequence[str]) -> str:

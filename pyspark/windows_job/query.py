@@ -1,25 +1,32 @@
 """The streaming query: from the raw and the control topic through the windows into the sink, batch by batch."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from windows_job import checkpoint
 from windows_job.aggregation import aggregate, to_kafka
+from windows_job.late import late
 from windows_job.reading import Form
 from windows_job.settings import Settings
 from windows_job.sink import ExactlyOnceSink
-from windows_job.spark_internals import observed_count
-from windows_job.validation import REJECTED_COUNT, parse, readings, rejected
+from windows_job.spark_internals import observed
+from windows_job.validation import BATCH, parse, readings, rejected
+from windows_job.watchdog import Watchdog
 
 QUERY_NAME = "sensor-data"
-RECORDS_PER_PARTITION = 20_000  # rejected records in memory at a time
+RECORDS_PER_PARTITION = 20_000  # rejected or late records in memory at a time
+MAX_PART = 16 * 1024 * 1024  # bytes of rejected records in memory at a time
 EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
 FETCH_BYTES = 16 * 1024 * 1024
 POLL_RECORDS = 10_000  # of those fetched: Spark has some work around every poll
+
+logger = logging.getLogger(__name__)
 
 
 class WindowsQuery:
@@ -33,17 +40,17 @@ class WindowsQuery:
         self._form = form
         self._sink = sink
         self._errors = errors
+        self.last_on_time = -1  # the newest batch, since the start, with a reading that wasn't late
 
-    def start(self, aggregations: Sequence[Column]) -> StreamingQuery:
+    def start(self, aggregations: Sequence[Column], watchdog: Watchdog) -> StreamingQuery:
         settings = self._settings
         records = (
             self._spark.readStream.format("kafka")
-            .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
+            .options(**kafka_options(settings))
             .option("subscribe", f"{settings.kafka_raw_topic},{settings.kafka_control_topic}")
             .option("startingOffsets", "earliest")
+            .option("failOnDataLoss", settings.fail_on_data_loss)
             .option("maxOffsetsPerTrigger", settings.max_offsets_per_trigger)
-            .option("kafka.max.partition.fetch.bytes", FETCH_BYTES)
-            .option("kafka.max.poll.records", POLL_RECORDS)
             .load()
         )
         valid = readings(parse(records, self._form, settings.kafka_control_topic), self._form)
@@ -52,34 +59,31 @@ class WindowsQuery:
             windows.writeStream.queryName(QUERY_NAME)
             .outputMode("append")
             .trigger(processingTime=settings.trigger_interval)
-            .option("checkpointLocation", str(settings.checkpoint))
-            .foreachBatch(self._write)
+            # Without escapes, as Hadoop takes it; with a scheme, it is on this disk whatever Hadoop's default is.
+            .option("checkpointLocation", f"file://{settings.checkpoint.resolve()}")
+            .foreachBatch(partial(self._write, watchdog))
             .start()
         )
 
-    def _write(self, windows: DataFrame, batch_id: int) -> None:
+    def _write(self, watchdog: Watchdog, windows: DataFrame, batch_id: int) -> None:
+        watchdog.batch_begins()
         try:
             if not self._sink.is_committed(batch_id):
                 self._commit(windows, batch_id)
+            watchdog.batch_ends()
         except Exception as error:
             self._errors.append(error)  # Spark passes on only a text, with a long stack trace
             raise
 
     def _commit(self, windows: DataFrame, batch_id: int) -> None:
-        """Commit the windows that a batch emits, what it rejected, and its token."""
-        settings = self._settings
+        """Commit the windows that a batch emits, what it rejected, its late readings, and its token."""
+        settings, last = self._settings, self._sink.last_token or {}
         watermark, offsets = checkpoint.batch(settings.checkpoint, batch_id)
         emitted = to_kafka(windows).collect()  # this runs the batch
-        rejected_count = observed_count(self._spark, QUERY_NAME, REJECTED_COUNT)
-
-        def records() -> Iterator[tuple[str, str, str]]:
-            for key, value in emitted:
-                yield settings.kafka_aggregated_topic, key, value
-            if rejected_count:
-                starts = self._sink.last_token["offsets"] if self._sink.last_token else {}
-                for key, value in self._read_rejected(starts, offsets).toLocalIterator():
-                    yield settings.kafka_rejected_topic, key, value
-
+        seen = observed(self._spark, QUERY_NAME, BATCH)
+        length = settings.window_seconds * 1000
+        earliest, newest = ((seen.get(name) or 0) // 1000 for name in ("earliest", "newest"))
+        has_late = bool(seen["readings"]) and earliest // length * length + length <= watermark
         token = {
             "query_id": checkpoint.query_id(settings.checkpoint),
             "batch_id": batch_id,
@@ -87,26 +91,95 @@ class WindowsQuery:
             "watermark_seconds": settings.watermark_seconds,
             "watermark": watermark,
             "offsets": offsets,
-            "windows": len(emitted),
-            "rejected": rejected_count,
+            "newest": max(newest, last.get("newest", 0)),
         }
+        counts = {"records": seen["readings"], "windows": len(emitted), "rejected": 0, "late": 0}
+
+        def records() -> Iterator[tuple[str, str, str]]:
+            for key, value in emitted:
+                yield settings.kafka_aggregated_topic, key, value
+            if seen["rejected"] or has_late:
+                starts = last.get("offsets", {}).get(settings.kafka_raw_topic, {})
+                again = self._read_again(starts, offsets[settings.kafka_raw_topic], seen["rejected_bytes"])
+                for parsed in again:
+                    if seen["rejected"]:
+                        for key, value in rejected(parsed).toLocalIterator():
+                            counts["rejected"] += 1
+                            yield settings.kafka_rejected_topic, key, value
+                    if has_late:
+                        for key, value in late(
+                            parsed, self._form, settings.window_duration, watermark
+                        ).toLocalIterator():
+                            counts["late"] += 1
+                            yield settings.kafka_late_topic, key, value
+            # Complete only now: the sink sends the token behind the records.
+            counts["records"] += counts["rejected"]
+            totals = {name: number + last.get("totals", {}).get(name, 0) for name, number in counts.items()}
+            token.update(**counts, totals=totals)
+
         self._sink.commit(records(), token)
+        if counts["records"] - counts["rejected"] - counts["late"]:
+            self.last_on_time = batch_id
+        if foreign := seen["rejected"] - counts["rejected"]:
+            topic = settings.kafka_control_topic
+            logger.warning("%d records of %s are no markers of the windows job: they are ignored", foreign, topic)
 
-    def _read_rejected(self, starts: dict[str, Any], ends: dict[str, Any]) -> DataFrame:
-        """The rejected records of the raw topic between two offsets (topic -> partition -> offset), read once more.
+    def _read_again(self, starts: dict[str, int], ends: dict[str, int], size: int) -> Iterator[DataFrame]:
+        """The records of a batch once more, as parse() gives them, in one or more parts.
 
+        `starts` and `ends` are the offsets of the raw topic by partition, `size` the bytes of the rejected records.
         Only the state of windows leaves Spark's aggregation, so records that are in none are fetched again: they are
-        few.
+        few. But they may be large, and no part has more than MAX_PART bytes of them.
         """
+        whole = {partition: (starts.get(partition, EARLIEST_OFFSET), end) for partition, end in ends.items()}
+        if size <= MAX_PART:
+            yield self._read_part(whole)
+            return
+        sizes = self._read_part(whole).where(F.col("reason").isNotNull())
+        found = sizes.select("partition", "offset", F.octet_length("value")).orderBy("partition", "offset")
+        for partition, start, end in parts([tuple(row) for row in found.collect()], whole, MAX_PART):
+            yield self._read_part({partition: (start, end)})
+
+    def _read_part(self, offsets: dict[str, tuple[int, int]]) -> DataFrame:
+        """The records of the raw topic from the first up to the second offset of each partition, parsed."""
         topic = self._settings.kafka_raw_topic
-        start = {partition: starts.get(topic, {}).get(partition, EARLIEST_OFFSET) for partition in ends[topic]}
         records = (
             self._spark.read.format("kafka")
-            .option("kafka.bootstrap.servers", self._settings.kafka_bootstrap_servers)
-            .option("subscribe", topic)
-            .option("startingOffsets", json.dumps({topic: start}))
-            .option("endingOffsets", json.dumps({topic: ends[topic]}))
+            .options(**kafka_options(self._settings))
+            .option("assign", json.dumps({topic: [int(partition) for partition in offsets]}))
+            .option("startingOffsets", json.dumps({topic: {p: start for p, (start, _) in offsets.items()}}))
+            .option("endingOffsets", json.dumps({topic: {p: end for p, (_, end) in offsets.items()}}))
+            .option("failOnDataLoss", self._settings.fail_on_data_loss)
             .option("maxRecordsPerPartition", RECORDS_PER_PARTITION)
             .load()
         )
-        return rejected(parse(records, self._form, self._settings.kafka_control_topic))
+        return parse(records, self._form, self._settings.kafka_control_topic)
+
+
+def parts(
+    records: Sequence[tuple[int, int, int]], whole: Mapping[str, tuple[int, int]], limit: int
+) -> Iterator[tuple[str, int, int]]:
+    """Divide the ranges of `whole` into (partition, start, end) that hold at most `limit` bytes of `records` each.
+
+    `records` are (partition, offset, bytes) in this order. A record of more bytes has a part of its own.
+    """
+    for partition, (first, last) in whole.items():
+        start, size = first, 0
+        for number, offset, length in records:
+            if str(number) != partition:
+                continue
+            if size and size + length > limit:
+                yield partition, start, offset
+                start, size = offset, 0
+            size += length
+        yield partition, start, last
+
+
+def kafka_options(settings: Settings) -> dict[str, str]:
+    """The options of Spark's Kafka source for whatever is read."""
+    return {
+        "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
+        "kafka.isolation.level": "read_committed",  # an aborted record was never sent
+        "kafka.max.partition.fetch.bytes": str(FETCH_BYTES),
+        "kafka.max.poll.records": str(POLL_RECORDS),
+    }

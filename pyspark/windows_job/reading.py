@@ -7,8 +7,11 @@ from typing import Any
 from service.contract import Signal, signals
 
 INT_MAX = 2**31 - 1
+MARKER = ""  # the entity of the control topic's markers, which no vehicle can have
 TIME = r'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
 TEXT = r'"[0-9A-Z]*+"'
+# A whole number, or a text of ASCII without quotes, backslashes and commas, at which a plain record is split
+ENTITY = r'(?:[1-9][0-9]{0,17}+|"[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Form:
     time_pattern: str
     earliest: str  # event time; before it, the clock of the vehicle was never set
     seconds_ahead: int  # how far an event time may be ahead of Kafka's timestamp of the record
+    longest_entity: int  # characters
 
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> "Form":
@@ -32,13 +36,14 @@ class Form:
         expressions["time"] = r"\{" + expressions["time"]
         expressions[order[-1]] += r"\}"
         return cls(
-            # Texts other than the time are not for aggregations.
-            fields={name: types[name] for name in order if name == "time" or types[name] != "STRING"},
+            # Other texts are not for aggregations.
+            fields={name: types[name] for name in order if name in ("time", "entity") or types[name] != "STRING"},
             signals=measured,
             plain=expressions,
             time_pattern=properties["time"]["pattern"],
             earliest=properties["time"]["x-earliest"],
             seconds_ahead=properties["time"]["x-seconds-ahead"],
+            longest_entity=properties["entity"]["maxLength"],
         )
 
     @property
@@ -52,11 +57,13 @@ class Form:
 
     def marker(self) -> dict[str, Any]:
         """The fields, apart from the time, that make a marker of the control topic a reading: see idle.py."""
-        return {"entity": 0} | {signal.name: signal.low for signal in self.signals if not signal.optional}
+        return {"entity": MARKER} | {signal.name: signal.low for signal in self.signals if not signal.optional}
 
 
 def _type(field: Mapping[str, Any]) -> str:
     kind = field.get("type", field.get("x-type"))
+    if isinstance(kind, list):  # an entity, which may be a number or a text, is handled as a text
+        return "STRING"
     if kind == "integer":
         return "INT" if field.get("maximum", 2**63) <= INT_MAX else "BIGINT"
     return "DOUBLE" if kind == "number" else "STRING"
@@ -66,6 +73,8 @@ def _plain(name: str, kind: str, field: Mapping[str, Any]) -> str:
     """A regular expression of a field as the generator writes it, which only values of its type match."""
     if name == "time":
         value = TIME
+    elif name == "entity":
+        value = ENTITY
     elif kind in ("INT", "BIGINT"):
         value = f"[1-9][0-9]{{0,{8 if kind == 'INT' else 17}}}+"
     elif kind == "DOUBLE":

@@ -10,16 +10,18 @@ from service import settings
 class Settings:
     """What pyspark.py documents, by the same names."""
 
-    kafka_bootstrap_servers: str = settings.text()
+    kafka_bootstrap_servers: str = settings.servers()
     kafka_raw_topic: str = settings.text()
     kafka_aggregated_topic: str = settings.text()
     kafka_rejected_topic: str = settings.text()
+    kafka_late_topic: str = settings.text()
     kafka_progress_topic: str = settings.text()
     kafka_control_topic: str = settings.text()
     spark_master: str = settings.text()
     spark_driver_memory: str = settings.text()
     trigger_interval: str = settings.duration("millisecond")
     max_offsets_per_trigger: int = settings.whole_number(minimum=1)
+    fail_on_data_loss: bool = settings.boolean()
     shuffle_partitions: int = settings.whole_number(minimum=1)
     checkpoint_location: str = settings.text()
     windows_job_state_file: str = settings.text()

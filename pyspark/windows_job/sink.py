@@ -9,15 +9,12 @@ same transactional id fences an older one that still runs.
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from kafka_batches import append, partition_for
 
-from windows_job.topics import last_record
-
-Token = dict[str, Any]  # schemas/sensor-data-progress.schema.json
+from windows_job.topics import Token, last_token
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a rejected record of 1 MiB and its surroundings, as in schemas/topics.json
 TRANSACTION_TIMEOUT = 300  # seconds that a batch may take to be written; then the broker aborts it
@@ -54,15 +51,17 @@ class ExactlyOnceSink:
                 raise KafkaError(f"there is no topic {name}; kafka/create_topics.py creates it")
         # First fence a predecessor and end its open transaction, then read what was committed.
         self._producer.init_transactions()
-        newest = last_record(bootstrap_servers, TopicPartition(progress_topic, 0))
-        self.last_token: Token | None = json.loads(newest) if newest else None
+        self.last_token: Token | None = last_token(bootstrap_servers, progress_topic)
 
     def is_committed(self, batch_id: int) -> bool:
         """Whether that batch was committed before."""
         return self.last_token is not None and batch_id <= self.last_token["batch_id"]
 
     def commit(self, records: Iterable[tuple[str, str, str]], token: Token) -> None:
-        """Commit (topic, key, value) records together with the token of their batch. Raises KafkaError."""
+        """Commit (topic, key, value) records together with the token of their batch. Raises KafkaError.
+
+        The token is read when all `records` are, so that they can be counted in it.
+        """
         self._producer.begin_transaction()
         try:
             block: defaultdict[TopicPartition, list[tuple[bytes, bytes]]] = defaultdict(list)

@@ -33,6 +33,10 @@ def spark_session(master: str, memory: str, shuffle_partitions: int) -> SparkSes
         .config("spark.sql.chunkBase64String.enabled", "false")  # no line breaks in base64
         .config("spark.sql.legacy.codingErrorAction", "true")  # bytes that can't be decoded become U+FFFD
         .config("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, see _without_repeats()
+        # aggregate() has two watermarks. And a reading is late by the watermark of its own batch.
+        .config("spark.sql.streaming.statefulOperator.allowMultiple", "false")
+        # While no window is open, the state may get other columns; Spark would still look at rows that were removed.
+        .config("spark.sql.streaming.stateStore.formatValidation.enabled", "false")
         .config("spark.sql.streaming.checkpointFileManagerClass", CHECKPOINT_FILES)
         .config("spark.sql.shuffle.partitions", shuffle_partitions)
         .getOrCreate()
@@ -52,6 +56,11 @@ def why_spark_ended(error: Exception, sink_errors: Sequence[Exception], memory: 
     if sink_errors:
         return f"could not write a batch ({type(sink_errors[0]).__name__}: {sink_errors[0]})."
     return f"ended: {first_line(error)}"
+
+
+def is_state_damaged(error: Exception) -> bool:
+    """Whether Spark can't read the state in the checkpoint, which a restart doesn't cure."""
+    return "CANNOT_LOAD_STATE_STORE" in str(error)
 
 
 def _exit_code(errors: Sequence[Exception]) -> int | None:

@@ -6,8 +6,9 @@ from the same schema, accepts the same records.
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from service.contract import Signal
 
-from windows_job.reading import Form
+from windows_job.reading import MARKER, Form
 
 NO_LIMIT = 2**31 - 1
 # Strict JSON; and, as in Druid, no limit to the depth or length of fields that are not used.
@@ -19,16 +20,20 @@ JSON = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"} | dict.
 KEPT_BYTES = 1024 * 1024
 SHOWN_CHARACTERS = 1000
 
-REJECTED_COUNT = "rejected"  # the name of the observation and of its only metric
+BATCH = "batch"  # the name of the observation of a batch, see readings()
+
+LARGEST_EXACT = 2**53  # among the whole numbers that Druid reads as doubles because they are written with a fraction
 
 
 def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
     """Records of Kafka with the fields of `form`, `time` as a timestamp, and `reason`: why it is invalid, or null.
 
-    `raw` has the columns of Spark's Kafka source. A marker of the control topic counts as a reading of vehicle 0.
+    `raw` has the columns of Spark's Kafka source. `entity` is a string. A marker of the control topic counts as a
+    reading of the vehicle MARKER. `reason` names all faults of a record.
     """
     value, plain, text, reading = (F.col(name) for name in ("value", "plain", "text", "reading"))
-    schema = ", ".join(f"{name} {kind}" for name, kind in form.fields.items())
+    types = {**form.fields, "entity": "VARIANT"}  # which keeps apart 7, "7", 7.5 and true
+    schema = ", ".join(f"{name} {kind}" for name, kind in types.items())
     # In steps, so that nothing is computed twice. Plain records are complete before from_json: there Spark's generated
     # code ends, and every column is copied.
     string = value.cast("string")
@@ -44,13 +49,21 @@ def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
         F.when(text.isNotNull(), _single_value(text)).alias("single"),
     )
     time = F.when(reading["time"].rlike(form.time_pattern), reading["time"].try_cast("timestamp"))
-    parsed = read.select(
-        "*",
-        F.coalesce("plain_time", time).alias("time"),
-        *(F.coalesce(f"plain_{name}", reading[name]).alias(name) for name in form.fields if name != "time"),
-    )
+    of_json = {name: reading[name] for name in form.fields} | {"time": time, "entity": _entity(reading["entity"])}
+    parsed = read.select("*", *(F.coalesce(f"plain_{name}", of_json[name]).alias(name) for name in form.fields))
     judged = parsed.withColumn("reason", _reason(form, control_topic))
-    return judged.drop("plain", "parts", "text", "reading", "single", *(f"plain_{name}" for name in form.fields))
+    return judged.drop("plain", "parts", "reading", "single", *(f"plain_{name}" for name in form.fields))
+
+
+def _entity(value: Column) -> Column:
+    """The entity as a string, null where it is neither a text nor a whole number: 7, 7.0 and "7" are one vehicle."""
+    kind = F.schema_of_variant(value)
+    number = F.try_variant_get(value, "$", "double")
+    whole = (number == F.floor(number)) & (F.abs(number) <= LARGEST_EXACT)
+    return (
+        F.when(kind.isin("STRING", "BIGINT"), F.try_variant_get(value, "$", "string"))
+        .when(kind.rlike("^(DECIMAL|DOUBLE)") & whole, number.cast("bigint").cast("string"))
+    )  # fmt: skip
 
 
 def _at_its_place(form: Form, name: str) -> Column:
@@ -62,40 +75,73 @@ def _at_its_place(form: Form, name: str) -> Column:
         start, length = len('{"time":"'), len("2026-01-01T00:00:00.000")
         return F.substring("value", start + 1, length).cast("string").try_cast("timestamp")
     part = F.col("parts")[list(form.plain).index(name)].cast("binary")
-    return F.substring(part, len(f'"{name}":') + 1, NO_LIMIT).cast("string").cast(form.fields[name])
+    field = F.substring(part, len(f'"{name}":') + 1, NO_LIMIT).cast("string")
+    if name == "entity":
+        return F.when(field.startswith('"'), field.substr(F.lit(2), F.length(field) - 2)).otherwise(field)
+    return field.cast(form.fields[name])
 
 
 def _reason(form: Form, control_topic: str) -> Column:
-    """The first condition of a reading that a record fails, in words; null where it meets all."""
+    """The conditions of a reading that a record fails, in words, joined by semicolons; null where it meets all."""
     text, reading = F.col("text"), F.col("reading")
     required = [signal.name for signal in form.signals if not signal.optional]
-    nothing = F.coalesce(reading["time"], *(F.col(name).cast("string") for name in ("entity", *required))).isNull()
-    json = (
+    nothing = F.coalesce(
+        reading["time"], *(F.col(name).cast("string") for name in ("entity", *required))
+    ).isNull() & reading["entity"].isNull()  # fmt: skip
+    # What is no JSON has no fields to judge.
+    no_json = (
         F.when(F.col("plain_time").isNotNull(), None)
         .when(nothing, "not a JSON object with the fields of a reading")
         .when(~F.is_valid_utf8(text), "not valid UTF-8")
         .when(~F.col("single"), "more than one JSON value")
-        .when(reading["time"].isNull(), "time is missing")
-        .when(F.col("time").isNull(), "time is not ISO 8601 in UTC")
     )
-    time, kafka_time = F.unix_millis("time"), F.unix_millis("timestamp")
+    faults = [_time_fault(form), _entity_fault(form, control_topic), *(_signal_fault(each) for each in form.signals)]
+    # Of a valid record, which most are, no text is put together.
+    none = F.lit(True)
+    for fault in faults:
+        none = none & fault.isNull()
+    return F.coalesce(no_json, F.when(~none, F.concat_ws("; ", *faults)))
+
+
+def _time_fault(form: Form) -> Column:
+    text, time, kafka_time = F.col("reading.time"), F.unix_millis("time"), F.unix_millis("timestamp")
     earliest = F.unix_millis(F.lit(form.earliest).cast("timestamp"))
-    fields = (
+    without_zone = F.concat(text, F.lit("Z")).rlike(form.time_pattern)
+    return (
         F.when(time < earliest, f"time is before {form.earliest[:4]}")
-        .when(time > kafka_time + form.seconds_ahead * 1000, "time is ahead of the broker's clock")
-        .when(F.col("entity").isNull(), "entity is missing or not an integer")
-        .when((F.col("entity") < 1) & (F.col("topic") != control_topic), "entity is below 1")
+        .when(time > kafka_time + form.seconds_ahead * 1000,
+              f"time is more than {form.seconds_ahead} seconds ahead of the broker's clock")
+        .when(time.isNotNull(), None)
+        .when(text.isNull(), "time is missing")
+        .when(without_zone, "time has no zone: Z or an offset such as +02:00 must follow it")
+        .otherwise("time is not a time in ISO 8601 such as 2026-11-25T10:00:00.000Z")
+    )  # fmt: skip
+
+
+def _entity_fault(form: Form, control_topic: str) -> Column:
+    entity, value = F.col("entity"), F.col("reading.entity")
+    is_marker = (entity == MARKER) & (F.col("topic") == control_topic)
+    length = F.length(entity)
+    return (
+        F.when(entity.isNull() & (value.isNull() | F.is_variant_null(value)), "entity is missing")
+        .when(entity.isNull(), "entity is neither a text nor a whole number of 64 bits")
+        .when((length == 0) & ~is_marker, "entity is empty")
+        .when(length > form.longest_entity, f"entity has more than {form.longest_entity} characters")
+        .when((length > 0) & (F.col("topic") == control_topic), "not a marker of the windows job")
     )
-    for signal in form.signals:
-        number = F.col(signal.name)
-        if signal.optional:
-            # from_json gives null for a value of another type too.
-            there = F.get_json_object(text, f"$.{signal.name}").isNotNull()
-            fields = fields.when(number.isNull() & there, f"{signal.name} is not a number")
-        else:
-            fields = fields.when(number.isNull(), f"{signal.name} is missing or not a number")
-        fields = fields.when(~number.between(signal.low, signal.high), f"{signal.name} is out of range")
-    return F.coalesce(json, fields)
+
+
+def _signal_fault(signal: Signal) -> Column:
+    number = F.col(signal.name)
+    fault = F.when(
+        ~number.between(signal.low, signal.high),
+        f"{signal.name} is not in the range {signal.low} to {signal.high} {signal.unit}",
+    )
+    # from_json gives null for a value of another type too.
+    value = F.get_json_object("text", f"$.{signal.name}")
+    if not signal.optional:
+        fault = fault.when(number.isNull() & value.isNull(), f"{signal.name} is missing")
+    return fault.when(number.isNull() & value.isNotNull(), f"{signal.name} is not a number")
 
 
 def _text(value: Column) -> Column:
@@ -123,18 +169,29 @@ def _without_repeats(text: Column) -> Column:
     """The text with the last of fields of one name only, as in Druid: from_json takes the last of the right type."""
     names = F.json_object_keys(text)
     once = F.coalesce(F.size(names) == F.size(F.array_distinct(names)), F.lit(True))
-    values = F.try_parse_json(text)
-    # to_json would write 1.0 as 1, which is an integer.
-    whole = F.schema_of_variant(F.try_variant_get(values, "$.entity", "variant")) == "BIGINT"
-    return F.when(once, text).when(whole, F.to_json(values)).otherwise(F.lit("{}"))
+    return F.when(once, text).otherwise(F.coalesce(F.to_json(F.try_parse_json(text)), F.lit("{}")))
 
 
 def readings(parsed: DataFrame, form: Form) -> DataFrame:
-    """The valid records of parse() with the fields of `form`. The observation REJECTED_COUNT counts the others."""
+    """The valid records of parse() with the fields of `form` and `clock`, a timestamp that aggregate() needs.
+
+    The observation BATCH has, for the records of a batch, `readings` (the number of the valid ones), their `earliest`
+    and `newest` event time (microseconds since the epoch; null where there is none), and `rejected` and
+    `rejected_bytes` of the others. Markers count in none.
+    """
     # Only these columns pass the observation: Spark prunes none across it.
-    fields = parsed.select(*form.fields, "reason")
-    counted = fields.observe(REJECTED_COUNT, F.count("reason").alias(REJECTED_COUNT))
-    return counted.where(F.col("reason").isNull()).drop("reason")
+    reason, size = F.col("reason"), F.octet_length("value").alias("size")
+    fields = parsed.select(*form.fields, F.least("time", "timestamp").alias("clock"), reason, size)
+    time = F.when(reason.isNull() & (F.col("entity") != MARKER), F.unix_micros("time"))
+    counted = fields.observe(
+        BATCH,
+        F.count(time).alias("readings"),
+        F.min(time).alias("earliest"),
+        F.max(time).alias("newest"),
+        F.count(reason).alias("rejected"),
+        F.coalesce(F.sum(F.when(reason.isNotNull(), F.col("size"))), F.lit(0)).alias("rejected_bytes"),
+    )
+    return counted.where(reason.isNull()).drop("reason", "size")
 
 
 def rejected(parsed: DataFrame) -> DataFrame:
@@ -159,6 +216,6 @@ def rejected(parsed: DataFrame) -> DataFrame:
     )
 
 
-def iso(timestamp: str) -> Column:
+def iso(timestamp: Column | str) -> Column:
     """A timestamp in ISO 8601, UTC, milliseconds."""
     return F.date_format(timestamp, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")

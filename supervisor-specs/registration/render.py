@@ -33,9 +33,14 @@ def render(topic: Topic) -> Json:
     ]
     io["topic"] = topic.default_name
     if "x-seconds-ahead" in topic.schema["properties"][timestamp]:
+        key = topic.key
+        data["transformSpec"]["transforms"] = [_as_text(key)] if key and key in topic.schema["properties"] else []
         data["transformSpec"]["filter"] = {"type": "and", "fields": list(_conditions(topic, timestamp))}
-        # With Kafka's own timestamp of a record, which the filter needs.
-        io["inputFormat"] = {"type": "kafka", "valueFormat": io["inputFormat"]}
+        # With Kafka's own timestamp of a record, which the filter needs. Of the payload only the fields of the schema
+        # are read: a field of the same name would take the place of Kafka's timestamp.
+        fields = [{"type": "root", "name": name} for name in topic.schema["properties"]]
+        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": fields}}
+        io["inputFormat"] = {"type": "kafka", "valueFormat": payload}
     else:
         del data["transformSpec"]
     return rendered
@@ -53,9 +58,14 @@ def task_slots(topics: Mapping[str, Topic]) -> int:
 
 
 def _type(field: Mapping[str, Any]) -> str:
-    """A property's type in JSON Schema. It may be null besides, as every column of Druid may."""
+    """The type of a property's column, in JSON Schema's words: a text or a number is stored as a text.
+
+    The property may be null besides, as every column of Druid may.
+    """
     kind = field.get("type", field.get("x-type"))
-    return kind if isinstance(kind, str) else next(each for each in kind if each != "null")
+    if isinstance(kind, str):
+        return kind
+    return "string" if "string" in kind else next(each for each in kind if each != "null")
 
 
 def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
@@ -68,10 +78,8 @@ def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
                 f' && __time <= "kafka.timestamp" + {field["x-seconds-ahead"] * 1000}'
             )
         elif name == topic.key:
-            # From 1 on, as 0 is the key of the control topic's markers.
-            yield _regex(name, f"^[1-9][0-9]{{0,{len(str(field['maximum'])) - 1}}}$")
-            lowest = [f"{name} >= {field['minimum']}"] if field["minimum"] > 1 else []
-            yield _expression(" && ".join([_is_number(name), *lowest, f"{name} <= {field['maximum']}"]))
+            # Of what _as_text() makes of it. A dot in Java's regular expressions is a character, not half of one.
+            yield _regex(name, f"^(?s:.{{{field['minLength']},{field['maxLength']}}})\\z")
         elif "x-unit" in field:
             number = _signal(name, field)
             if name in topic.schema["required"]:
@@ -80,6 +88,18 @@ def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
                 # Not the filter of type "null": that one also accepts an empty list.
                 missing = _expression(f"isnull({name})")
                 yield {"type": "or", "fields": [missing, {"type": "and", "fields": number}]}
+
+
+def _as_text(key: str) -> Json:
+    """The key as a text. It may be a text or a whole number in JSON: 7, 7.0 and "7" become "7"; others become null."""
+    json = f"to_json_string({key})"
+    text = f"regexp_like({json}, '^\"')"
+    integer = f"regexp_like({json}, '^-?[0-9]+$')"
+    # Druid reads any other number as a double, which is exact up to 2^53.
+    whole = f"{_is_number(key)} && {key} == floor({key}) && abs({key}) <= 9007199254740992"
+    string = f"cast(cast({key}, 'LONG'), 'STRING')"
+    expression = f"case_searched({text}, {key}, {integer}, cast({key}, 'STRING'), {whole}, {string}, null)"
+    return {"type": "expression", "name": key, "expression": expression}
 
 
 def _signal(name: str, field: Mapping[str, Any]) -> list[Json]:

@@ -48,7 +48,7 @@ def load_specs(folder: Path, topics: Mapping[str, Topic], servers: str) -> dict[
 
 
 def differences(spec: Mapping[str, Any], rendered: Mapping[str, Any]) -> Iterator[str]:
-    """The differences in what the schema determines: datasource, timestamp, columns and filter.
+    """The differences in what the schema determines: datasource, timestamp, columns, format and filter.
 
     Raises LookupError, TypeError or AttributeError when `spec` has another structure.
     """
@@ -63,6 +63,13 @@ def differences(spec: Mapping[str, Any], rendered: Mapping[str, Any]) -> Iterato
         elif have_columns[name] != kind:
             yield f"column {name} is a {have_columns[name]} instead of a {kind}"
     yield from (f"column {name} is not in the schema" for name in have_columns if name not in want_columns)
+    want_format = rendered["spec"]["ioConfig"]["inputFormat"]
+    have_format = spec["spec"]["ioConfig"]["inputFormat"]
+    if want_format["type"] == "kafka" and have_format != want_format:  # it names the fields that are read
+        yield f"inputFormat is {json.dumps(have_format)} instead of {json.dumps(want_format)}"
+    have_transforms, want_transforms = _transforms(have), _transforms(want)
+    if have_transforms != want_transforms:
+        yield f"transforms is {json.dumps(have_transforms)} instead of {json.dumps(want_transforms)}"
     have_conditions, want_conditions = _conditions(have), _conditions(want)
     for condition in want_conditions:
         if condition not in have_conditions:
@@ -78,6 +85,10 @@ def _columns(data: Mapping[str, Any]) -> dict[str, str]:
     return dict(
         (each, "string") if isinstance(each, str) else (each["name"], each.get("type", "string")) for each in dimensions
     )
+
+
+def _transforms(data: Mapping[str, Any]) -> list[Any]:
+    return list((data.get("transformSpec") or {}).get("transforms") or [])
 
 
 def _conditions(data: Mapping[str, Any]) -> list[Any]:

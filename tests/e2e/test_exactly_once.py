@@ -1,5 +1,7 @@
 """The sink alone, on topics of its own: a repeated batch, one that a crash left uncommitted, and a fenced producer."""
 
+from typing import Any
+
 import pytest
 import recompute
 from kafka import KafkaAdminClient
@@ -7,6 +9,10 @@ from pipeline import Pipeline
 from windows_job.sink import ExactlyOnceSink
 
 pytestmark = pytest.mark.timeout(900)
+
+
+def token(batch_id: int) -> dict[str, Any]:
+    return {"query_id": "q", "batch_id": batch_id, "offsets": {}, "watermark": 0, "newest": 0, "totals": {}}
 
 
 def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Pipeline) -> None:
@@ -17,7 +23,7 @@ def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Pipeline)
 
     def write(sink: ExactlyOnceSink, batch_id: int, *values: str) -> None:
         if not sink.is_committed(batch_id):
-            sink.commit([(topic, "1", f'"{value}"') for value in values], {"batch_id": batch_id})
+            sink.commit([(topic, "1", f'"{value}"') for value in values], token(batch_id))
 
     sinks = []
 
@@ -33,7 +39,7 @@ def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Pipeline)
         first._producer.begin_transaction()
         first._producer.send(topic, key=b"1", value=b'"uncommitted"').get(timeout=30)
         second = new_sink()
-        assert second.last_token == {"batch_id": 7}
+        assert second.last_token == token(7)
         write(second, 7, "a", "b")
         write(second, 8, "c")
         with pytest.raises(Exception, match="(?i)fenced|epoch|invalid"):  # the first one can't write any more

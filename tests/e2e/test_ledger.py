@@ -10,11 +10,11 @@ REASONS = {
     "not a JSON object with the fields of a reading": ["truncated", "not_json", "nan_temp"],
     "time is missing": ["no_time"],
     "time is before 2000": ["old_time"],
-    "time is ahead of the broker's clock": ["future_time"],
-    "entity is missing or not an integer": ["no_entity"],
-    "temp is missing or not a number": ["text_temp"],
-    "temp is out of range": ["temp_out_of_range"],
-    "humidity is out of range": ["humidity_out_of_range"],
+    "time is more than 10 seconds ahead of the broker's clock": ["future_time"],
+    "entity is missing": ["no_entity"],
+    "temp is not a number": ["text_temp"],
+    "temp is not in the range -50 to 60 °C": ["temp_out_of_range"],
+    "humidity is not in the range 0 to 100 %": ["humidity_out_of_range"],
 }
 FAULTS = {"LATE_SHARE": "0.02", "DUPLICATE_SHARE": "0.02", "OUT_OF_ORDER_SHARE": "0.05", "MALFORMED_SHARE": "0.01"}
 

@@ -38,7 +38,8 @@ def test_make_run_ends_by_itself_with_the_counts_and_nothing_is_lost(stack: Pipe
 def test_druid_has_every_vehicle_with_its_vin(stack: Pipeline) -> None:
     vehicles = int(SETTINGS["NUM_ENTITIES"])
     [row] = stack.sql(
-        f'SELECT COUNT(DISTINCT entity) AS e, COUNT(DISTINCT vin) AS v FROM "{RAW}" WHERE entity <= {vehicles}'
+        f'SELECT COUNT(DISTINCT entity) AS e, COUNT(DISTINCT vin) AS v FROM "{RAW}"'
+        f" WHERE CAST(entity AS BIGINT) <= {vehicles}"
     )
     assert row == {"e": vehicles, "v": vehicles}
 

@@ -52,9 +52,9 @@ def test_the_last_windows_close_after_a_kill_while_the_topic_is_idle_with_an_emp
     for seq in range(1, 11):
         producer.send(RAW, json.dumps(reading | {"seq": seq}).encode(), partition=0).get(timeout=30)
     producer.close()
-    poll_until("the readings in Druid", lambda: stack.rows(RAW, f"entity = {VEHICLE}") == 10, seconds=60)
+    poll_until("the readings in Druid", lambda: stack.rows(RAW, f"entity = '{VEHICLE}'") == 10, seconds=60)
     stack.kill_job()
-    counted = f'SELECT SUM("count") AS n FROM "{AGGREGATED}" WHERE entity = {VEHICLE}'
+    counted = f'SELECT SUM("count") AS n FROM "{AGGREGATED}" WHERE entity = \'{VEHICLE}\''
     poll_until(
         "their window", lambda: stack.sql(counted)[0]["n"] == 10, seconds=WINDOW_SECONDS + WATERMARK_SECONDS + 90
     )

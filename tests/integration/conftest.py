@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 from repository import windows_job_script
+from stream import Stream
 from windows_job.spark import spark_session
 
 
@@ -17,3 +19,8 @@ def spark() -> Iterator[SparkSession]:
     started = spark_session(script.spark_master, script.spark_driver_memory, script.shuffle_partitions)
     yield started
     started.stop()
+
+
+@pytest.fixture
+def stream(spark: SparkSession, tmp_path: Path) -> Stream:
+    return Stream(spark, tmp_path)

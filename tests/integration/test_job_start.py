@@ -3,17 +3,21 @@
 import os
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from records import FORM, aggregations
+from records import FORM, aggregations, reading
 from repository import ROOT, run_script, windows_job_script
 from service.settings import BadSetting
+from stream import Stream
 from windows_job import output
 from windows_job.settings import Settings
+from windows_job.spark import is_state_damaged
 
 
 def settings(**changed: Any) -> Settings:
@@ -23,27 +27,46 @@ def settings(**changed: Any) -> Settings:
     return Settings(**constants | {"window_duration": "1 minute"} | changed)
 
 
-def begin(folder: Path) -> None:
-    """As if a query had started on this checkpoint, with the settings of now."""
+# The newest reading is of 10:00:20, and its window ends at 10:01:00.
+HOUR = int(datetime.fromisoformat("2026-01-01T10:00:00Z").timestamp()) * 1000
+TOKEN = {
+    "batch_id": 3,
+    "window_seconds": 60,
+    "watermark_seconds": 180,
+    "watermark": HOUR,
+    "newest": HOUR + 20_000,
+}
+NONE_OPEN = TOKEN | {"watermark": HOUR + 60_000}
+
+
+def begin(folder: Path, batch: int = 3) -> None:
+    """As if a query had started on this checkpoint, with the settings of now, and had committed a batch."""
     output.check_open_windows(folder, settings(), aggregations())
     (folder / "metadata").write_text('{"id":"50484b23-1a2e-46cb-83d4-1e40b6ca8fe0"}')
+    (folder / "commits").mkdir()
+    (folder / f"commits/{batch}").write_text('v1\n{"nextBatchWatermarkMs":0}')
 
 
 def test_unchanged_settings_are_accepted(spark: SparkSession, tmp_path: Path) -> None:
     begin(tmp_path)
-    output.check_open_windows(tmp_path, settings(), aggregations())
+    output.check_open_windows(tmp_path, settings(), aggregations(), TOKEN)
     # the same length in other words; and the watermark may change, as no window depends on it
     others = settings(window_duration="60 seconds", watermark_duration="1 second")
-    output.check_open_windows(tmp_path, others, aggregations())
+    output.check_open_windows(tmp_path, others, aggregations(), TOKEN)
 
 
-def test_another_window_length_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+def test_another_window_length_is_refused_while_windows_are_open(spark: SparkSession, tmp_path: Path) -> None:
     begin(tmp_path)
-    with pytest.raises(BadSetting, match="^window_duration changed from 60 to 30 seconds, but windows of the old kind"):
-        output.check_open_windows(tmp_path, settings(window_duration="30 seconds"), aggregations())
+    with pytest.raises(BadSetting) as error:
+        output.check_open_windows(tmp_path, settings(window_duration="30 seconds"), aggregations(), TOKEN)
+    assert str(error.value).startswith(
+        "window_duration changed from 60 to 30 seconds, but windows of the old kind are open up to"
+        " 2026-01-01T10:01:00.000Z. Change it back and start again: when no reading has come for 250 seconds, no window"
+        " is open, and the change is accepted. Or remove all data"
+    )
 
 
-def test_other_aggregations_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+def test_other_aggregations_are_refused_while_windows_are_open(spark: SparkSession, tmp_path: Path) -> None:
     begin(tmp_path)
     usual, driest = aggregations(), F.min("humidity").alias("min_humidity")
     last = "max_by(humidity, recency) AS last_humidity"
@@ -54,7 +77,19 @@ def test_other_aggregations_are_refused(spark: SparkSession, tmp_path: Path) -> 
         (usual[::-1], "another order"),
     ):
         with pytest.raises(BadSetting, match=rf"^aggregations\(\) changed: {re.escape(difference)}, but windows"):
-            output.check_open_windows(tmp_path, settings(), others)
+            output.check_open_windows(tmp_path, settings(), others, TOKEN)
+
+
+def test_a_change_is_taken_up_while_no_window_is_open(spark: SparkSession, tmp_path: Path) -> None:
+    begin(tmp_path)
+    shorter, fewer = settings(window_duration="30 seconds"), aggregations()[:-1]
+    # a batch that Spark will repeat may have windows of the old kind
+    with pytest.raises(BadSetting):
+        output.check_open_windows(tmp_path, shorter, fewer, NONE_OPEN | {"batch_id": 4})
+    output.check_open_windows(tmp_path, shorter, fewer, NONE_OPEN)
+    output.check_open_windows(tmp_path, shorter, fewer, TOKEN)  # it is no change any more
+    with pytest.raises(BadSetting):
+        output.check_open_windows(tmp_path, settings(), aggregations(), TOKEN)
 
 
 def test_an_aggregation_of_an_unknown_column_is_named(spark: SparkSession) -> None:
@@ -75,24 +110,16 @@ def test_a_column_that_the_contract_lacks_is_named_and_the_other_way_round() -> 
             output.check_contract(columns, schema)
 
 
-def test_the_job_ends_with_one_sentence_when_its_window_was_changed(tmp_path: Path, spark: SparkSession) -> None:
-    begin(tmp_path)
-    environment = {
-        "WINDOW_DURATION": "30 seconds",
-        "CHECKPOINT_LOCATION": str(tmp_path),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    if "JAVA_HOME" in os.environ:
-        environment["JAVA_HOME"] = os.environ["JAVA_HOME"]
-    result = run_script([sys.executable, str(ROOT / "pyspark/pyspark.py")], environment)
-    assert result.returncode == 2, result.stderr
-    [line] = [line for line in result.stderr.splitlines() if "window_duration" in line]
-    assert line.endswith(
-        " ERROR pyspark: window_duration changed from 60 to 30 seconds, but windows of the old kind are still open."
-        " Change it back, or remove all data together and start again (`make reset`, or `docker compose down"
-        " --volumes`)."
-    )
-    assert "Traceback" not in result.stderr
+def test_damaged_state_is_recognized(stream: Stream) -> None:
+    stream.batch(reading("10:00:10.000", 1, 20.0))
+    deltas = [path for path in stream.checkpoint.glob("state/0/*/*.delta") if path.stat().st_size]
+    assert deltas
+    for path in deltas:
+        path.write_bytes(path.read_bytes()[:10])
+        (path.parent / f".{path.name}.crc").unlink(missing_ok=True)
+    with pytest.raises(StreamingQueryException) as error:
+        stream.batch(reading("10:00:20.000", 1, 20.0))
+    assert is_state_damaged(error.value)
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "pyspark", Path("/")])

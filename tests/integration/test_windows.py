@@ -1,20 +1,18 @@
 """What the windows job computes, by a real local Spark: literal readings in, exact rows out."""
 
-import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+import records
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from records import CONTROL, GOOD, KAFKA, NOON, RAW, changed, marker, raw, reading, windows
+from records import CONTROL, GOOD, NOON, changed, marker, raw, reading, windows
 from service import contract
+from stream import Stream
+from windows_job import checkpoint
 from windows_job.aggregation import recency, to_kafka
-from windows_job.query import QUERY_NAME
-from windows_job.spark_internals import observed_count
-from windows_job.validation import REJECTED_COUNT
 
 COLUMNS = [
     "window",
@@ -54,9 +52,9 @@ def test_one_row_per_window_and_vehicle(spark: SparkSession) -> None:
         "window_end": "2026-01-01T10:02:00.000Z",
     }
     assert rows == [
-        first | dict(entity=1, count=2, avg_temp=20.75, min_temp=20.0, max_temp=21.5, last_humidity=31.0),
-        first | dict(entity=2, count=1, avg_temp=-5.25, min_temp=-5.25, max_temp=-5.25, last_humidity=33.0),
-        second | dict(entity=1, count=1, avg_temp=10.0, min_temp=10.0, max_temp=10.0, last_humidity=32.0),
+        first | dict(entity="1", count=2, avg_temp=20.75, min_temp=20.0, max_temp=21.5, last_humidity=31.0),
+        first | dict(entity="2", count=1, avg_temp=-5.25, min_temp=-5.25, max_temp=-5.25, last_humidity=33.0),
+        second | dict(entity="1", count=1, avg_temp=10.0, min_temp=10.0, max_temp=10.0, last_humidity=32.0),
     ]
 
 
@@ -119,59 +117,15 @@ def test_an_average_is_rounded_half_up_in_whatever_order_the_readings_come(spark
     assert row["avg_temp"] == 20.02
 
 
-class Stream:
-    """The job's query on files in place of Kafka; it starts anew for each batch and emits all that the batch closes."""
-
-    def __init__(self, spark: SparkSession, folder: Path) -> None:
-        self.spark = spark
-        self.source, self.checkpoint = folder / "in", folder / "checkpoint"
-        self.source.mkdir()
-        self.rejects = 0  # of the last batch, as the job counts them
-        self.runs = 0  # of Spark's for it: a second one follows when the watermark has moved
-
-    def batch(self, *values: str, topic: str = RAW, watermark: str = "3 minutes") -> list[tuple[str, int, int]]:
-        """The windows that these records of noon close: start, vehicle, count."""
-        records = [
-            {"topic": topic, "value": base64.b64encode(value.encode()).decode(), "timestamp": NOON.isoformat()}
-            for value in values
-        ]
-        lines = "\n".join(json.dumps(record) for record in records)
-        (self.source / f"{len(list(self.source.iterdir()))}").write_text(lines)
-        stream = self.spark.readStream.schema(KAFKA).json(str(self.source))
-        emitted: list[dict[str, Any]] = []
-        self.rejects = self.runs = 0
-
-        def write(rows: DataFrame, _: int) -> None:
-            self.runs += 1
-            emitted.extend(json.loads(row.value) for row in to_kafka(rows).collect())
-            self.rejects += observed_count(self.spark, QUERY_NAME, REJECTED_COUNT)
-
-        query = (
-            windows(stream, watermark)
-            .writeStream.foreachBatch(write)
-            .queryName(QUERY_NAME)
-            .option("checkpointLocation", str(self.checkpoint))
-            .trigger(availableNow=True)
-            .start()
-        )
-        assert query.awaitTermination(60)
-        return sorted((window["window_start"][11:16], window["entity"], window["count"]) for window in emitted)
-
-
-@pytest.fixture
-def stream(spark: SparkSession, tmp_path: Path) -> Stream:
-    return Stream(spark, tmp_path)
-
-
 def test_a_window_comes_once_when_the_watermark_has_passed_its_end(stream: Stream) -> None:
     assert stream.batch(reading("10:00:10.000", 1, 20.0), reading("10:00:20.000", 2, 20.0)) == []
     # within the watermark: out of order, and still counted
     assert stream.batch(reading("10:03:59.000", 1, 20.0), reading("10:00:50.000", 1, 20.0)) == []
     # 10:04:00 less 3 minutes is the end of the first window: it closes, for both vehicles
-    assert stream.batch(reading("10:04:00.000", 1, 20.0)) == [("10:00", 1, 2), ("10:00", 2, 1)]
+    assert stream.batch(reading("10:04:00.000", 1, 20.0)) == [("10:00", "1", 2), ("10:00", "2", 1)]
     # late: its window is closed and doesn't come again
     assert stream.batch(reading("10:00:30.000", 1, 20.0)) == []
-    assert stream.batch(reading("10:07:00.000", 1, 20.0)) == [("10:03", 1, 1)]
+    assert stream.batch(reading("10:07:00.000", 1, 20.0)) == [("10:03", "1", 1)]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +143,7 @@ def test_a_window_is_closed_at_the_same_moment_whatever_the_steps_of_the_waterma
     assert stream.batch(reading("10:00:59.999", 1, 20.0), reading(before, 1, 20.0), watermark=watermark) == []
     # not late yet
     assert stream.batch(reading("10:00:00.000", 1, 20.0), watermark=watermark) == []
-    assert stream.batch(reading(closing, 1, 20.0), watermark=watermark) == [("10:00", 1, 2)]
+    assert stream.batch(reading(closing, 1, 20.0), watermark=watermark) == [("10:00", "1", 2)]
 
 
 def test_a_reading_that_can_close_nothing_costs_no_second_batch(stream: Stream) -> None:
@@ -210,13 +164,24 @@ def test_what_is_rejected_is_counted_and_moves_no_watermark(stream: Stream) -> N
     assert stream.rejects == 3
     assert stream.batch(reading("10:00:50.000", 1, 20.0)) == []
     assert stream.rejects == 0
-    assert stream.batch(reading("10:04:00.000", 1, 20.0)) == [("10:00", 1, 2)]
+    assert stream.batch(reading("10:04:00.000", 1, 20.0)) == [("10:00", "1", 2)]
 
 
-def test_a_reading_a_little_ahead_of_the_brokers_clock_counts(stream: Stream) -> None:
-    assert stream.batch(reading("11:56:00.000", 1, 20.0)) == []
-    # 12:00:10.000 less 3 minutes: 11:57:10
-    assert stream.batch(reading("12:00:10.000", 1, 20.0)) == [("11:56", 1, 1)]
+def test_a_vehicle_whose_clock_is_ahead_makes_no_other_late(stream: Stream) -> None:
+    # Noon less a second: whatever a reading's time is, the watermark goes by Kafka's clock.
+    assert stream.batch(reading("11:58:59.000", 1, 20.0), watermark="1 second") == []
+    ahead = reading("12:00:09.000", 2, 20.0)
+    assert stream.batch(ahead, watermark="1 second") == [("11:58", "1", 1)]
+    # 12:00:09 less a second would have closed this window
+    on_time = reading("11:59:59.500", 3, 20.0)
+    assert stream.batch(on_time, watermark="1 second") == []
+    assert stream.batch(marker("12:00:01.000"), topic=CONTROL, watermark="1 second", now="12:00:01") == [
+        ("11:59", "3", 1)
+    ]
+    # and the one ahead counts in the window of its own time
+    assert stream.batch(marker("12:01:01.000"), topic=CONTROL, watermark="1 second", now="12:01:01") == [
+        ("12:00", "2", 1)
+    ]
 
 
 def test_a_marker_of_the_control_topic_closes_windows_and_leaves_no_row(stream: Stream) -> None:
@@ -224,18 +189,17 @@ def test_a_marker_of_the_control_topic_closes_windows_and_leaves_no_row(stream: 
     # the same in the raw topic is no reading
     assert stream.batch(marker("10:04:00.000")) == []
     assert stream.rejects == 1
-    assert stream.batch(marker("10:04:00.000"), topic=CONTROL) == [("10:00", 1, 1)]
+    assert stream.batch(marker("10:04:00.000"), topic=CONTROL) == [("10:00", "1", 1)]
     assert stream.rejects == 0
-    # the marker's own window closes too, and is not told
     assert stream.batch(reading("10:08:00.000", 1, 20.0)) == []
-    assert stream.batch(marker("10:12:00.000"), topic=CONTROL) == [("10:08", 1, 1)]
+    assert stream.batch(marker("10:12:00.000"), topic=CONTROL) == [("10:08", "1", 1)]
 
 
-def test_a_marker_is_a_reading_of_vehicle_0_that_is_not_written(spark: SparkSession) -> None:
-    records = raw(spark, marker("10:04:00.000"), topic=CONTROL).union(raw(spark, reading("10:04:00.000", 1, 20.0)))
-    found = windows(records)
-    assert sorted(row.entity for row in found.collect()) == [0, 1]
-    assert [(row.key, json.loads(row.value)["entity"]) for row in to_kafka(found).collect()] == [("1", 1)]
+def test_a_marker_moves_the_watermark_and_opens_no_window(stream: Stream) -> None:
+    assert stream.batch(reading("10:00:10.000", 1, 20.0)) == []
+    assert stream.batch(marker("10:04:00.000"), topic=CONTROL) == [("10:00", "1", 1)]
+    # nothing is left in the state, so the settings of the windows may change now
+    assert stream.state_rows == 0
 
 
 def test_emitted_windows_are_as_the_contract_says(spark: SparkSession) -> None:
@@ -245,3 +209,13 @@ def test_emitted_windows_are_as_the_contract_says(spark: SparkSession) -> None:
     assert len(emitted) == 2
     for row in emitted:
         valid.validate(json.loads(row.value))
+
+
+def test_windows_get_other_columns_while_none_is_open(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stream.batch(reading("10:00:10.000", 1, 20.0)) == []
+    assert stream.batch(marker("10:04:00.000"), topic=CONTROL) == [("10:00", "1", 1)]
+    usual = records.aggregations()
+    monkeypatch.setattr(records, "aggregations", lambda: [*usual, F.first("seq").alias("first_seq")])
+    checkpoint.forget_state_schema(stream.checkpoint)
+    assert stream.batch(reading("10:09:00.000", 2, 20.0)) == []
+    assert stream.batch(reading("10:13:00.000", 2, 20.0)) == [("10:09", "2", 1)]

@@ -94,3 +94,19 @@ def test_the_first_changed_setting_is_named_however_often_it_is_asked(
 def test_where_nothing_is_known_of_open_windows_the_settings_are_taken(tmp_path: Path, files: dict[str, str]) -> None:
     assert checkpoint.changed_setting(written(tmp_path, files), SETTINGS) is None
     assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+
+
+@pytest.mark.parametrize("torn", ["", "v1\n", OFFSETS[:40], "\0" * 4096])
+@pytest.mark.parametrize("name", ["metadata", "offsets/12", "commits/12", "settings.json"])
+def test_a_torn_file_is_named(tmp_path: Path, name: str, torn: str) -> None:
+    files = {"metadata": f'{{"id":"{ID}"}}', "offsets/12": OFFSETS, "commits/12": commit(1)}
+    written(tmp_path, files | {"settings.json": json.dumps(SETTINGS)} | {name: torn})
+    with pytest.raises(checkpoint.DamagedCheckpoint, match=f"^{tmp_path / name} is empty or damaged"):
+        checkpoint.query_id(tmp_path)
+        checkpoint.check_newest_batch(tmp_path)
+        checkpoint.changed_setting(tmp_path, SETTINGS)
+
+
+def test_a_whole_checkpoint_is_accepted(tmp_path: Path) -> None:
+    checkpoint.check_newest_batch(tmp_path)
+    checkpoint.check_newest_batch(written(tmp_path, {"offsets/12": OFFSETS, "commits/12": commit(1)}))

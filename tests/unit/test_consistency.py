@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from repository import assert_one_sentence
-from windows_job.consistency import CheckpointMismatch, check
+from windows_job.consistency import CheckpointMismatch, check, check_unread
 
 Offsets = dict[str, dict[str, int]]
 TOKEN = {"query_id": "ours", "batch_id": 7, "offsets": {"raw": {"0": 100, "1": 90}, "control": {"0": 2}}}
@@ -94,3 +94,15 @@ def test_data_that_does_not_belong_together_is_named(
     assert str(error.value).startswith(said)
     assert str(error.value).endswith("(`make reset`, or `docker compose down --volumes`).")
     assert_one_sentence(str(error.value))
+
+
+def test_records_that_were_removed_before_the_job_read_them_are_named() -> None:
+    check_unread(None, {"raw": {"0": 5}})
+    for first in (0, 90):  # retention has removed nothing, or what was read
+        check_unread(TOKEN, {"raw": {"0": 0, "1": first}})
+    with pytest.raises(CheckpointMismatch) as error:
+        check_unread(TOKEN, {"raw": {"0": 0, "1": 1291}})
+    assert str(error.value).startswith(
+        "Kafka has removed records that the job has not read: offsets 90 to 1,290 of partition 1 of raw."
+        " They are lost. To go on without them, set FAIL_ON_DATA_LOSS=false"
+    )

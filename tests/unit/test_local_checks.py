@@ -119,7 +119,7 @@ class Pipeline:
     ("progress", "seconds_ago", "seen"),
     [
         ({}, 1, "at its first batch, lag 7"),
-        ({"batch": 3, "watermark": "W"}, 1, "batch 3, lag 0, watermark W"),
+        ({"batch": 3, "watermark": "W", "totals": {"late": 5}}, 1, "batch 3, lag 0, watermark W, 5 late"),
         ({"batch": 3, "watermark": "W"}, 31, "no report for 31 s"),
     ],
 )

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,11 +50,11 @@ def test_the_summary_needs_no_window_that_is_closed(
     assert "rejected" not in output and "still open" not in output
     assert "console: http://localhost:1/unified-console.html" in output
     monkeypatch.setattr(Pipeline, "open_windows", lambda _: 200)
-    monkeypatch.setattr(Pipeline, "rows", lambda _, role: 3 if role == "rejected" else 0)
+    monkeypatch.setattr(Pipeline, "rows", lambda _, role: {"rejected": 3, "late": 2}.get(role, 0))
     run.print_summary(data)
     output = capsys.readouterr().out
     assert "200  windows still open; they close by themselves 255 s after the last reading" in output
-    assert "3  rejected records" in output
+    assert "3  rejected records" in output and "2  late readings" in output
 
 
 def test_a_job_without_a_state_file_is_unhealthy(data: Pipeline) -> None:
@@ -64,35 +63,27 @@ def test_a_job_without_a_state_file_is_unhealthy(data: Pipeline) -> None:
         data.job_state()
 
 
-def test_a_job_without_readings_has_caught_up(data: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+TOTALS = {"records": 100, "windows": 40, "rejected": 7, "late": 2}
+READ = {"offsets": {"sensor-data-raw": {"0": 100}}, "totals": TOTALS}
+
+
+def test_a_job_without_readings_has_nothing_left_to_do(data: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Kafka, "offsets", lambda *_: (0, 0))
     write(data)
-    assert data.job_has_caught_up()
+    assert data.job_totals() == dict.fromkeys(TOTALS, 0)
 
 
-def test_a_job_that_has_not_read_all_has_not_caught_up(data: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_totals_are_known_when_all_is_read_and_no_batch_follows(
+    data: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = {"watermark": "2026-11-24T10:00:00.000Z", "next_watermark": "2026-11-24T10:01:00.000Z"}
+    write(data, **READ, **closing)
+    assert data.job_totals() is None
+    write(data, **READ, **closing | {"watermark": closing["next_watermark"]})
+    assert data.job_totals() == TOTALS
     monkeypatch.setattr(Kafka, "offsets", lambda *_: (0, 107))
     assert data.job_lag(data.job_state()) == 7
-    assert not data.job_has_caught_up()
-
-
-@pytest.mark.parametrize(
-    ("newest", "watermark", "caught_up"),
-    [
-        ("10:03:00.000", "10:00:00.000", True),
-        ("10:03:59.999", "10:00:00.000", True),  # it moves minute by minute
-        ("10:04:00.000", "10:00:00.000", False),
-        ("10:04:00.000", "10:01:00.000", True),
-        ("10:04:00.000", "10:02:00.000", True),  # a marker has moved it further
-    ],
-)
-def test_a_job_has_caught_up_when_its_watermark_is_where_the_newest_reading_moves_it(
-    data: Pipeline, monkeypatch: pytest.MonkeyPatch, newest: str, watermark: str, caught_up: bool
-) -> None:
-    write(data, offsets={"sensor-data-raw": {"0": 100}}, watermark=f"2026-11-24T{watermark}Z")
-    millis = datetime.fromisoformat(f"2026-11-24T{newest}Z").timestamp() * 1000
-    monkeypatch.setattr(Druid, "number", lambda *_: int(millis))
-    assert data.job_has_caught_up() is caught_up
+    assert data.job_totals() is None
 
 
 def clock(
@@ -103,13 +94,11 @@ def clock(
 
 
 @pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """The rows in Druid, by role, of 100 records and 40 windows in Kafka. The windows job has caught up."""
-    rows = {"raw": 93, "rejected": 7, "aggregated": 40}
+def rows(data: Pipeline, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The rows in Druid, by role, of the windows job's TOTALS."""
+    rows = {"raw": 93, "rejected": 7, "aggregated": 40, "late": 2}
     monkeypatch.setattr(Pipeline, "rows", lambda _, role: rows[role])
-    monkeypatch.setattr(Pipeline, "job_has_caught_up", lambda _: True)
-    # One more, by the readings in Druid, has late readings only and so was never emitted.
-    monkeypatch.setattr(Pipeline, "windows_emitted", lambda _: 40)
+    write(data, **READ)
     return rows
 
 
@@ -120,7 +109,7 @@ def test_late_and_malformed_records_are_no_reason_to_wait(
     assert run.wait_until_queryable(data, 0)
 
 
-@pytest.mark.parametrize("missing", ["raw", "rejected", "aggregated"])
+@pytest.mark.parametrize("missing", ["raw", "rejected", "aggregated", "late"])
 def test_what_is_not_yet_in_druid_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, data: Pipeline, rows: dict[str, int], missing: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Settings: constants, environment variables that override them, and what is said about values that aren't allowed."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,20 @@ class Settings:
     name: str = settings.text()
     window: str = settings.duration()
     trigger: str = settings.duration("millisecond")
+    strict: bool = settings.boolean()
+    kafka: str = settings.servers()
 
 
-CONSTANTS = Settings(number=200, pause=5, part=0, name="a", window="1 minute", trigger="500 milliseconds")
+CONSTANTS = Settings(
+    number=200,
+    pause=5,
+    part=0,
+    name="a",
+    window="1 minute",
+    trigger="500 milliseconds",
+    strict=True,
+    kafka="kafka0:29092",
+)
 
 
 def test_constants_stay_where_the_environment_overrides_none() -> None:
@@ -35,6 +47,9 @@ def test_constants_stay_where_the_environment_overrides_none() -> None:
         ("NAME", "b c", "b c"),
         ("WINDOW", "90 seconds", "90 seconds"),
         ("TRIGGER", "1 millisecond", "1 millisecond"),
+        ("STRICT", "false", False),
+        ("KAFKA", "a.b:9092, [::1]:9093", "a.b:9092, [::1]:9093"),
+        ("STRICT", "True", True),
     ],
 )
 def test_the_environment_variable_in_capitals_overrides_a_constant(name: str, text: str, value: Any) -> None:
@@ -43,6 +58,7 @@ def test_the_environment_variable_in_capitals_overrides_a_constant(name: str, te
 
 
 WHOLE, SECONDS, SHARE = "a whole number, 1 or more", "a number of seconds, 0 or more", "a share, 0 to 1"
+SERVERS = 'one or more addresses, as in "localhost:9092", separated by commas'
 TEXT = "a text that is not empty"
 DURATION = 'a whole number above 0 and a unit (second, minute, hour or day), as in "90 seconds" or "1 minute"'
 
@@ -51,6 +67,8 @@ DURATION = 'a whole number above 0 and a unit (second, minute, hour or day), as 
     ("name", "value", "allowed"),
     [
         *(("NUMBER", value, WHOLE) for value in ("0", "-3", "2.5", "many", "", "nan", "inf")),
+        *(("KAFKA", value, SERVERS) for value in ("", "foo", "foo:bar", "foo:", ":9092", "a:1;b:2", "http://a:9092")),
+        *(("STRICT", value, "true or false") for value in ("", "no", "1")),
         *(("PAUSE", value, SECONDS) for value in ("-1", "nan", "inf", "15 minutes", "")),
         *(("PART", value, SHARE) for value in ("1.1", "-0.1", "nan", "5%")),
         *(("NAME", value, TEXT) for value in ("", " ")),
@@ -71,7 +89,7 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: str
 @pytest.mark.parametrize("value", [0, -1, 2.5, "many", None, float("inf")])
 def test_a_constant_is_checked_as_well(value: Any) -> None:
     with pytest.raises(BadSetting, match="NUMBER .or number. is .*: it must be a whole number, 1 or more"):
-        checked(Settings(number=value, pause=5, part=0, name="a", window="1 minute", trigger="1 second"), {})
+        checked(dataclasses.replace(CONSTANTS, number=value), {})
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,15 @@ def topic(role: str, fields: dict[str, Any], optional: tuple[str, ...] = (), tim
     return Topic(role, name, name, 1, {}, "entity", Datasource(name, timestamp) if timestamp else None, schema)
 
 
+TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-7])(:?[0-5][0-9])?)$"
 RAW_FIELDS = {
     "time": {
         "type": "string",
-        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z$",
+        "pattern": TIME,
         "x-earliest": "2000-01-01T00:00:00Z",
         "x-seconds-ahead": 10,
     },
-    "entity": {"type": "integer", "minimum": 1, "maximum": 2147483647},
+    "entity": {"type": ["string", "integer"], "minLength": 1, "maxLength": 256},
     "temp": {"type": "number", "minimum": -50, "maximum": 60, "x-unit": "°C"},
     "humidity": {"type": "number", "minimum": 0, "maximum": 100, "x-unit": "%"},
     "seq": {"x-type": "integer"},
@@ -91,17 +92,13 @@ TIME_AND_ENTITY = [
     {
         "type": "regex",
         "dimension": "time",
-        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z$",
+        "pattern": TIME,
     },
     {
         "type": "expression",
         "expression": "__time >= timestamp_parse('2000-01-01T00:00:00Z') && __time <= \"kafka.timestamp\" + 10000",
     },
-    {"type": "regex", "dimension": "entity", "pattern": "^[1-9][0-9]{0,9}$"},
-    {
-        "type": "expression",
-        "expression": "regexp_like(to_json_string(entity), '^[-+.0-9E]+$') && entity <= 2147483647",
-    },
+    {"type": "regex", "dimension": "entity", "pattern": r"^(?s:.{1,256})\z"},
 ]
 SIGNALS = [
     {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"},
@@ -118,13 +115,27 @@ SIGNALS = [
 
 
 def raw_spec(dimensions: list[tuple[str, str]], conditions: list[dict[str, Any]]) -> dict[str, Any]:
-    result = spec("sensor-data-raw", "time", dimensions, inputFormat={"type": "kafka", "valueFormat": {"type": "json"}})
-    result["spec"]["dataSchema"]["transformSpec"] = {"filter": {"type": "and", "fields": conditions}}
+    fields = [{"type": "root", "name": name} for name in RAW_FIELDS]
+    payload = {"type": "json", "flattenSpec": {"useFieldDiscovery": False, "fields": fields}}
+    result = spec("sensor-data-raw", "time", dimensions, inputFormat={"type": "kafka", "valueFormat": payload})
+    result["spec"]["dataSchema"]["transformSpec"] = {
+        "filter": {"type": "and", "fields": conditions},
+        "transforms": [
+            {
+                "type": "expression",
+                "name": "entity",
+                "expression": "case_searched(regexp_like(to_json_string(entity), '^\"'), entity,"
+                " regexp_like(to_json_string(entity), '^-?[0-9]+$'), cast(entity, 'STRING'),"
+                " regexp_like(to_json_string(entity), '^[-+.0-9E]+$') && entity == floor(entity)"
+                " && abs(entity) <= 9007199254740992, cast(cast(entity, 'LONG'), 'STRING'), null)",
+            }
+        ],
+    }
     return result
 
 
 RAW = raw_spec(
-    [("entity", "long"), ("temp", "double"), ("humidity", "double"), ("seq", "long"), ("vin", "string")],
+    [("entity", "string"), ("temp", "double"), ("humidity", "double"), ("seq", "long"), ("vin", "string")],
     TIME_AND_ENTITY + SIGNALS,
 )
 AGGREGATED = spec(
@@ -202,7 +213,7 @@ def test_an_optional_signal_may_also_be_null_or_missing() -> None:
 def test_the_limits_of_time_and_entity_are_those_of_the_schema() -> None:
     schema = copy.deepcopy(dict(TOPICS["raw"].schema))
     schema["properties"]["time"] |= {"pattern": "Z$", "x-earliest": "2020-01-01T00:00:00Z", "x-seconds-ahead": 60}
-    schema["properties"]["entity"] |= {"minimum": 100, "maximum": 999}
+    schema["properties"]["entity"] |= {"minLength": 2, "maxLength": 17}
     rendered = render(replace(TOPICS["raw"], schema=schema))
     assert rendered["spec"]["dataSchema"]["transformSpec"]["filter"]["fields"][:4] == [
         {"type": "regex", "dimension": "time", "pattern": "Z$"},
@@ -210,11 +221,8 @@ def test_the_limits_of_time_and_entity_are_those_of_the_schema() -> None:
             "type": "expression",
             "expression": "__time >= timestamp_parse('2020-01-01T00:00:00Z') && __time <= \"kafka.timestamp\" + 60000",
         },
-        {"type": "regex", "dimension": "entity", "pattern": "^[1-9][0-9]{0,2}$"},
-        {
-            "type": "expression",
-            "expression": "regexp_like(to_json_string(entity), '^[-+.0-9E]+$') && entity >= 100 && entity <= 999",
-        },
+        {"type": "regex", "dimension": "entity", "pattern": r"^(?s:.{2,17})\z"},
+        {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"},
     ]
 
 
@@ -310,7 +318,7 @@ def conditions(values: dict[str, Any]) -> list[Any]:
         ),
         (
             "sensor-data-raw",
-            lambda values: conditions(values)[4].update(pattern="."),
+            lambda values: conditions(values)[3].update(pattern="."),
             'the filter lacks the condition {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"}',
         ),
         (
@@ -320,8 +328,18 @@ def conditions(values: dict[str, Any]) -> list[Any]:
         ),
         (
             "sensor-data-raw",
-            lambda values: values["dataSchema"].pop("transformSpec"),
+            lambda values: values["dataSchema"]["transformSpec"].pop("filter"),
             'the filter lacks the condition {"type": "regex", "dimension": "time", ',
+        ),
+        (
+            "sensor-data-raw",
+            lambda values: values["dataSchema"].pop("transformSpec"),
+            'transforms is [] instead of [{"type": "expression", "name": "entity", ',
+        ),
+        (
+            "sensor-data-raw",
+            lambda values: values["ioConfig"]["inputFormat"]["valueFormat"].pop("flattenSpec"),
+            'inputFormat is {"type": "kafka", "valueFormat": {"type": "json"}} instead of {"type": "kafka", ',
         ),
         (
             "sensor-data-rejected",

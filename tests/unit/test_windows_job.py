@@ -11,7 +11,7 @@ from generator.fleet import Fleet
 from records import FORM, form
 from repository import ROOT, assert_one_sentence, run_script, windows_job_script
 from service import contract
-from windows_job import main, spark
+from windows_job import main, query, spark
 from windows_job.reading import Form
 from windows_job.settings import Settings
 
@@ -65,16 +65,16 @@ def test_the_form_of_a_plain_record_is_this_regular_expression() -> None:
     """Literally, since its form decides how fast Java matches it."""
     assert FORM.plain_pattern == (
         r'^\{"time":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
-        r',"entity":[1-9][0-9]{0,8}+'
+        r',"entity":(?:[1-9][0-9]{0,17}+|"[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
         r',"temp":-?[1-9]?[0-9][.][0-9]{1,9}+'
         r',"humidity":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+'
         r',"seq":[1-9][0-9]{0,17}+'
         r',"vin":"[0-9A-Z]*+"\}\z'
     )
     assert dict(FORM.fields) == {
-        "time": "STRING", "entity": "INT", "temp": "DOUBLE", "humidity": "DOUBLE", "seq": "BIGINT",
+        "time": "STRING", "entity": "STRING", "temp": "DOUBLE", "humidity": "DOUBLE", "seq": "BIGINT",
     }  # fmt: skip
-    assert FORM.marker() == {"entity": 0, "temp": -50, "humidity": 0}
+    assert FORM.marker() == {"entity": "", "temp": -50, "humidity": 0}
 
 
 def test_the_generator_writes_the_plain_form() -> None:
@@ -89,3 +89,18 @@ def test_another_signal_has_its_place_behind_the_other_signals() -> None:
     assert with_speed.plain["speed"] == r'"speed":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+'
     assert "speed" not in with_speed.marker()  # it is optional
     assert form("speed", required=True).marker()["speed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], [("0", -2, 9), ("1", 4, 6)]),
+        ([(0, 1, 60), (0, 3, 40), (1, 5, 90)], [("0", -2, 9), ("1", 4, 6)]),
+        ([(0, 1, 60), (0, 3, 41), (0, 8, 59)], [("0", -2, 3), ("0", 3, 9), ("1", 4, 6)]),
+        ([(0, 1, 500), (0, 2, 500), (1, 4, 500)], [("0", -2, 2), ("0", 2, 9), ("1", 4, 6)]),
+    ],
+)
+def test_rejected_records_are_read_in_parts_of_a_limited_size(
+    sizes: list[tuple[int, int, int]], expected: list[tuple[str, int, int]]
+) -> None:
+    assert list(query.parts(sizes, {"0": (-2, 9), "1": (4, 6)}, 100)) == expected
