@@ -13,6 +13,7 @@ script_duration = 60 * 15  # seconds that the script runs
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
 kafka_raw_topic = "sensor-data-raw"
+kafka_runs_topic = "sensor-data-runs"  # what each run has sent, for the ledger
 
 # Records that may wait for Kafka's acknowledgement at a time. They bound the memory that a broker outage takes.
 max_in_flight = 50_000
@@ -43,6 +44,7 @@ def main() -> int:
             script_duration=script_duration,
             kafka_bootstrap_servers=kafka_bootstrap_servers,
             kafka_raw_topic=kafka_raw_topic,
+            kafka_runs_topic=kafka_runs_topic,
             max_in_flight=max_in_flight,
             num_processes=num_processes,
             late_share=late_share,

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +70,14 @@ class Pipeline:
     def is_healthy(self) -> bool:
         return self.make("status").returncode == 0
 
-    def verify(self, wait: int = 120) -> dict[str, Any]:
-        """The ledger's figures by name. Fails when the ledger doesn't close."""
+    def verify(self, wait: int = 120, removed: Collection[str] = ()) -> dict[str, Any]:
+        """The ledger's figures by name. Fails when the ledger doesn't close, or retention cut topics but `removed`."""
         with tempfile.NamedTemporaryFile() as file:
             done = self.make("verify", WAIT=str(wait), RESULT_FILE=file.name)
             assert done.returncode == 0, done.stdout
             result = json.loads(Path(file.name).read_text())
         assert result["closes"], result
+        assert set(result["figures"]["removed"]) == set(removed)
         return dict(result["figures"])
 
     def closed(self, seconds: float = 120, wait: int = 120) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Druid's row counts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import requests
 from service.contract import Topic
+from service.state import iso_time
 
 from reconciliation.lookup import datasources
-from reconciliation.result import Rows
+from reconciliation.result import Cut, Place, Rows
 
 QUERY_TIMEOUT = 60  # seconds for an answer of Druid
 
@@ -21,36 +22,66 @@ class Druid:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy: Druid is on this machine, or in a network beside it
 
-    def rows(self, topics: Mapping[str, Topic]) -> Rows:
-        """What the datasources of the topics hold. Raises DruidError."""
+    def rows(self, topics: Mapping[str, Topic], cut: Cut) -> Rows:
+        """What the datasources of the topics hold up to `cut`, and all readings. Raises DruidError."""
         names = datasources(topics)
-        raw, aggregated, rejected = (names[role] for role in ("raw", "aggregated", "rejected"))
-        windows = self.sql(f'SELECT COUNT(*) AS n, SUM("count") AS counted FROM "{aggregated}"')
-        duplicates = f'SELECT __time, entity FROM "{aggregated}" GROUP BY 1, 2 HAVING COUNT(*) > 1'
+        raw, aggregated = names["raw"], f"\"{names['aggregated']}\" WHERE window_end <= '{_iso(cut.watermark)}'"
+        boundary = f"__time >= MILLIS_TO_TIMESTAMP({cut.boundary})"
+        readings = self.row(f'SELECT COUNT(*) AS n, COUNT(*) FILTER (WHERE {boundary}) AS recent FROM "{raw}"')
+        windows = self.row(f'SELECT COUNT(*) AS n, SUM("count") AS counted FROM {aggregated}')
+        duplicates = f"SELECT __time, window_end, entity FROM {aggregated} GROUP BY 1, 2, 3 HAVING COUNT(*) > 1"
         return Rows(
-            readings=self.sql(f'SELECT COUNT(*) AS n FROM "{raw}"').get("n", 0),
+            readings=readings.get("n", 0),
+            recent_readings=readings.get("recent", 0),
             windows=windows.get("n", 0),
             readings_in_windows=windows.get("counted") or 0,
-            rejected=self.sql(f'SELECT COUNT(*) AS n FROM "{rejected}"').get("n", 0),
-            duplicate_windows=self.sql(f"SELECT COUNT(*) AS n FROM ({duplicates})").get("n", 0),
+            late=self._placed(names["late"], cut.offsets),
+            rejected=self._placed(names["rejected"], cut.offsets),
+            duplicate_windows=self.row(f"SELECT COUNT(*) AS n FROM ({duplicates})").get("n", 0),
         )
 
-    def sql(self, query: str) -> dict[str, Any]:
-        """The only row of the answer, with exact counts; empty while Druid doesn't know the datasource yet.
+    def rejected(self, topics: Mapping[str, Topic], first: Mapping[int, int], cut: Cut) -> Iterator[tuple[Place, str]]:
+        """The rejected records of these offsets of the raw topic, and their reasons. Raises DruidError."""
+        name = datasources(topics)["rejected"]
+        for partition, end in cut.offsets.items():
+            place = f'"partition" = {partition} AND "offset" >= {first.get(partition, 0)} AND "offset" < {end}'
+            for row in self.sql(f'SELECT "offset" AS o, reason FROM "{name}" WHERE {place}'):
+                yield (partition, int(row["o"])), str(row["reason"])
+
+    def _placed(self, datasource: str, offsets: Mapping[int, int]) -> int:
+        """Rows of records of the raw topic below these offsets."""
+        places = [f'("partition" = {partition} AND "offset" < {end})' for partition, end in offsets.items()]
+        if not places:
+            return 0
+        return int(self.row(f'SELECT COUNT(*) AS n FROM "{datasource}" WHERE {" OR ".join(places)}').get("n", 0))
+
+    def row(self, query: str) -> dict[str, Any]:
+        """The only row of an answer; empty while Druid doesn't know the datasource yet. Raises DruidError."""
+        rows = self.sql(query)
+        return rows[0] if rows else {}
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        """The rows of an answer, with exact counts; none while Druid doesn't know the datasource yet.
 
         Raises DruidError.
         """
         request = {"query": query, "context": {"useApproximateCountDistinct": False}}
         try:
-            response = requests.post(f"{self._url}/druid/v2/sql", json=request, timeout=QUERY_TIMEOUT)
+            response = self._session.post(f"{self._url}/druid/v2/sql", json=request, timeout=QUERY_TIMEOUT)
             # Nor does Druid know a column before a task has announced it.
             if response.status_code == 400 and "not found" in response.text:
-                return {}
+                return []
             if not response.ok:
                 raise DruidError(f"Druid answered {response.status_code} to {query}: {response.text.strip()[:200]}")
-            return dict(response.json()[0])
+            return [dict(row) for row in response.json()]
         except requests.RequestException as error:
             raise DruidError(f"Druid does not answer at {self._url} ({type(error).__name__})") from error
         except (ValueError, LookupError, TypeError) as error:
-            raise DruidError(f"the answer of Druid at {self._url} to {query} is not a row") from error
+            raise DruidError(f"the answer of Druid at {self._url} to {query} is not a list of rows") from error
+
+
+def _iso(milliseconds: int) -> str:
+    return iso_time(milliseconds / 1000)

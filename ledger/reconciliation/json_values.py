@@ -1,4 +1,4 @@
-"""JSON records and the times in them, as fast as plain Python reads them."""
+"""JSON records and the values in them, as fast as plain Python reads them."""
 
 import json
 import re
@@ -8,6 +8,9 @@ from typing import Any
 
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^"\[\]{}]+')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+LONGEST_ENTITY = 256  # characters
+LARGEST_FRACTION = 2**53  # from here on a float is not exact
 
 
 def loads(value: bytes | None) -> Any:
@@ -31,6 +34,18 @@ def _flat(value: bytes) -> str:
     return "".join(parts)
 
 
+@lru_cache(maxsize=300_000, typed=True)
+def vehicle(entity: Any) -> str:
+    """The vehicle of a reading as text: 7, 7.0 and "7" are one. Raises ValueError, or TypeError, for anything else."""
+    if type(entity) is str and 0 < len(entity) <= LONGEST_ENTITY:
+        return entity
+    if type(entity) is float and abs(entity) <= LARGEST_FRACTION and entity.is_integer():
+        return str(int(entity))
+    if type(entity) is int and -(2**63) <= entity < 2**63:
+        return str(entity)
+    raise ValueError(f"{entity!r} is not a vehicle")
+
+
 def millis(time: str) -> int:
     """Milliseconds since the epoch of an ISO 8601 time. Raises ValueError, or TypeError when it has no zone."""
     return (datetime.fromisoformat(time) - _EPOCH) // timedelta(milliseconds=1)
@@ -40,3 +55,12 @@ def millis(time: str) -> int:
 def second(time: str) -> int:
     """Milliseconds since the epoch of "YYYY-MM-DDTHH:MM:SS" in UTC. Windows start at full seconds, so that suffices."""
     return millis(time.removesuffix("Z") + "Z")
+
+
+def event_time(reading: Any) -> int:
+    """The time of a reading in milliseconds since the epoch, exact to the second.
+
+    Raises ValueError, TypeError, KeyError, IndexError, AttributeError or OverflowError when it has none.
+    """
+    time = reading["time"]
+    return second(time[:19]) if time[-1] == "Z" else millis(time)

@@ -11,11 +11,9 @@ from reconciliation.result import Place, Window
 class Lookup:
     """Phrases that follow "see it", with the names of the topics and datasources."""
 
-    def __init__(self, topics: Mapping[str, Topic], window_seconds: int) -> None:
+    def __init__(self, topics: Mapping[str, Topic]) -> None:
         self._topic = {role: topic.name for role, topic in topics.items()}
-        names = datasources(topics)
-        self._raw, self._aggregated, self._rejected = (names[role] for role in ("raw", "aggregated", "rejected"))
-        self._window_seconds = window_seconds
+        self._datasource = datasources(topics)
 
     def record(self, place: Place) -> str:
         return self.malformed(("raw", *place))
@@ -24,35 +22,45 @@ class Lookup:
         role, partition, offset = place
         return f"at partition {partition}, offset {offset} of {self._topic[role]}"
 
+    def topic(self, role: str) -> str:
+        return f"in {self._topic[role]}"
+
     def rejected(self, place: Place) -> str:
-        return f'with: SELECT * FROM "{self._rejected}" WHERE "partition" = {place[0]} AND "offset" = {place[1]}'
+        return self._placed("rejected", place)
+
+    def late(self, place: Place) -> str:
+        return self._placed("late", place)
+
+    def _placed(self, role: str, place: Place) -> str:
+        partition, offset = place
+        return f'with: SELECT * FROM "{self._datasource[role]}" WHERE "partition" = {partition} AND "offset" = {offset}'
 
     def window(self, window: Window) -> str:
-        start, entity = window
-        time = f"TIMESTAMP '{moment(start)}'"
-        return f'with: SELECT * FROM "{self._aggregated}" WHERE __time = {time} AND entity = {entity}'
+        where = f"__time = TIMESTAMP '{moment(window.start)}' AND entity = {_literal(window.entity)}"
+        return f'with: SELECT * FROM "{self._datasource["aggregated"]}" WHERE {where}'
 
     def readings(self, window: Window) -> str:
-        start, entity = window
         return (
-            f"with: SELECT * FROM \"{self._raw}\" WHERE entity = {entity} AND __time >= TIMESTAMP '{moment(start)}'"
-            f" AND __time < TIMESTAMP '{moment(start + self._window_seconds * 1000)}'"
+            f'with: SELECT * FROM "{self._datasource["raw"]}" WHERE entity = {_literal(window.entity)}'
+            f" AND __time >= TIMESTAMP '{moment(window.start)}' AND __time < TIMESTAMP '{moment(window.end)}'"
         )
 
     def duplicate_readings(self) -> str:
-        return self._duplicates(self._raw, "entity, seq")
+        return self._duplicates("raw", "entity", "seq")
 
     def duplicate_windows(self) -> str:
-        return self._duplicates(self._aggregated, "__time, entity")
+        return self._duplicates("aggregated", "__time", "window_end", "entity")
 
-    def duplicate_rejected(self) -> str:
-        return self._duplicates(self._rejected, '"partition", "offset"')
+    def duplicate_places(self, role: str) -> str:
+        return self._duplicates(role, '"partition"', '"offset"')
 
     def window_counts(self) -> str:
-        return f'with: SELECT __time, SUM("count") FROM "{self._aggregated}" GROUP BY 1'
+        return f'with: SELECT __time, SUM("count") FROM "{self._datasource["aggregated"]}" GROUP BY 1'
 
-    def _duplicates(self, datasource: str, columns: str) -> str:
-        return f'with: SELECT {columns}, COUNT(*) AS n FROM "{datasource}" GROUP BY 1, 2 HAVING COUNT(*) > 1'
+    def _duplicates(self, role: str, *columns: str) -> str:
+        groups = ", ".join(str(number) for number in range(1, len(columns) + 1))
+        query = f'SELECT {", ".join(columns)}, COUNT(*) AS n FROM "{self._datasource[role]}"'
+        return f"with: {query} GROUP BY {groups} HAVING COUNT(*) > 1"
 
 
 def datasources(topics: Mapping[str, Topic]) -> dict[str, str]:
@@ -63,3 +71,22 @@ def datasources(topics: Mapping[str, Topic]) -> dict[str, str]:
 def moment(milliseconds: int) -> str:
     """A time in UTC as in Druid's SQL."""
     return str(datetime(1970, 1, 1) + timedelta(milliseconds=milliseconds))
+
+
+def shown(entity: str) -> str:
+    """A vehicle for people: anyone may send a text with line ends or a terminal's control characters."""
+    return entity if entity.isprintable() else ascii(entity)
+
+
+def _literal(entity: str) -> str:
+    """A vehicle as a literal of SQL."""
+    if entity.isascii() and entity.isprintable():
+        return "'" + entity.replace("'", "''") + "'"
+    escaped = "".join(c if c.isascii() and c.isprintable() and c not in "'\\" else _escape(c) for c in entity)
+    return f"U&'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    """A character in UTF-16, as in U&'...'."""
+    code = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\{code[at : at + 4]}" for at in range(0, len(code), 4))

@@ -3,8 +3,17 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 Offsets = dict[int, int]  # by partition
+
+
+class Step(NamedTuple):
+    """Records below `end`, down to the step before, were read by batches of this watermark."""
+
+    end: int  # an offset, exclusive
+    watermark: int  # milliseconds since the epoch
+    length: int  # of the windows, in milliseconds
 
 
 class Progress:
@@ -12,36 +21,40 @@ class Progress:
 
     def __init__(self, raw_topic: str) -> None:
         self._raw_topic = raw_topic
-        self.window_seconds = 0
+        self.length = 0  # of the windows, in milliseconds, as in the last token
         self.watermark = 0  # of the last token, in milliseconds since the epoch
         self.offsets: Offsets = {}  # exclusive
-        # By partition, (offset, watermark): records below the offset, down to the step before, were read by batches
-        # that began with this watermark. Batches with the same watermark share a step, which saves memory.
-        self.steps: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        # By partition. Batches with the same watermark share a step, which saves memory.
+        self.steps: dict[int, list[Step]] = defaultdict(list)
+        self.lengths: set[int] = set()  # all that the windows ever had
+        self.records = self.late = 0  # as the job counts them, in all batches
+        self.ignored: list[bytes | None] = []  # records that are not progress tokens
 
-    def add(self, token: bytes) -> None:
-        """Add the next token of the topic. Raises ValueError if it is invalid or the window length has changed."""
+    def add(self, value: bytes | None) -> None:
+        """Add the next record of the topic. What is not a token is only added to `ignored`."""
         try:
-            values = json.loads(token)
-            seconds, watermark = int(values["window_seconds"]), int(values["watermark"])
-            ends = values["offsets"].get(self._raw_topic, {})
+            token = json.loads(value or b"")
+            length, watermark = int(token["window_seconds"]) * 1000, int(token["watermark"])
+            records, late = int(token["records"]), int(token["late"])
+            ends = token["offsets"].get(self._raw_topic, {})
             offsets = {int(partition): int(end) for partition, end in ends.items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"a progress token of the windows job is invalid ({error!r}): {token[:200]!r}") from error
-        if seconds < 1 or self.window_seconds not in (0, seconds):
-            raise ValueError(
-                f"the windows job changed the length of its windows from {self.window_seconds} to {seconds} seconds"
-            )
+            if length < 1:
+                raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            self.ignored.append(value)
+            return
         for partition, end in offsets.items():
             if end > self.offsets.get(partition, 0):
                 steps = self.steps[partition]
-                if steps and steps[-1][1] == self.watermark:
+                if steps and steps[-1][1:] == (watermark, length):
                     steps.pop()
-                steps.append((end, self.watermark))
-        self.window_seconds, self.watermark = seconds, watermark
+                steps.append(Step(end, watermark, length))
+        self.length, self.watermark = length, watermark
+        self.lengths.add(length)
         self.offsets = self.offsets | offsets
+        self.records += records
+        self.late += late
 
-
-def unread(offsets: Mapping[int, int], first: Mapping[int, int], end: Mapping[int, int]) -> int:
-    """The number of records from `offsets` (where reading stopped) or `first` (where the topic begins) to `end`."""
-    return sum(max(0, end[p] - max(offsets.get(p, 0), first.get(p, 0))) for p in end)
+    def has_read(self, first: Mapping[int, int], end: Mapping[int, int]) -> bool:
+        """Whether the job has read everything from `first` (where the topic begins) to `end` (exclusive)."""
+        return all(max(self.offsets.get(p, 0), first.get(p, 0)) >= end[p] for p in end)

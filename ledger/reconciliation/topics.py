@@ -32,7 +32,7 @@ def connect(servers: str, isolation_level: str) -> KafkaConsumer:
 
 
 class KafkaTopics:
-    """The topics of one Kafka, each read up to an end that was asked for before. Raises KafkaError."""
+    """The topics of one Kafka: their committed records, up to an end that was asked for before. Raises KafkaError."""
 
     def __init__(self, servers: str) -> None:
         self._all = connect(servers, "read_uncommitted")
@@ -42,12 +42,16 @@ class KafkaTopics:
         return self._offsets(topic, self._all.beginning_offsets)
 
     def end(self, topic: str) -> Offsets:
-        """The end offsets, exclusive, behind the records of open transactions.
+        """The end offsets, exclusive, behind the records of open transactions: to read up to them waits for these.
 
-        A transaction ends in one partition a moment before it ends in another. A reader of committed records up to
-        here gets all that belongs to what was read elsewhere before.
+        A transaction ends in one partition a moment before it ends in another. A reader up to here gets all that
+        belongs to what was read elsewhere before.
         """
         return self._offsets(topic, self._all.end_offsets)
+
+    def committed_end(self, topic: str) -> Offsets:
+        """The end offsets, exclusive, before the first open transaction, whoever has opened it."""
+        return self._offsets(topic, self._committed.end_offsets)
 
     def _offsets(self, topic: str, ask: Any) -> Offsets:
         partitions = self._all.partitions_for_topic(topic)
@@ -56,19 +60,19 @@ class KafkaTopics:
         found = ask([TopicPartition(topic, partition) for partition in partitions])
         return {where.partition: offset for where, offset in found.items()}
 
-    def read(self, topic: str, first: Offsets, end: Offsets, committed: bool) -> Iterator[tuple[int, list[Any]]]:
-        """Partition and records, some thousands at a time, from `first` up to `end`.
+    def read(self, topic: str, first: Offsets, end: Offsets) -> Iterator[tuple[int, list[Any]]]:
+        """Partition and committed records, some thousands at a time, from `first` (or 0) up to `end`.
 
         One partition after the other, so that nothing is fetched behind an end.
         """
-        consumer = self._committed if committed else self._all
-        done, total = 0, sum(end[p] - first[p] for p in end)
+        consumer = self._committed
+        done, total = 0, sum(max(0, end[p] - first.get(p, 0)) for p in end)
         next_line = time.monotonic() + PROGRESS_INTERVAL
         for partition in sorted(end):
-            where = TopicPartition(topic, partition)
+            where, position = TopicPartition(topic, partition), first.get(partition, 0)
             consumer.assign([where])
-            consumer.seek(where, first[partition])
-            position, moved = first[partition], time.monotonic()
+            consumer.seek(where, position)
+            moved = time.monotonic()
             while position < end[partition]:
                 records = consumer.poll(timeout_ms=200, max_records=50_000).get(where, [])
                 now = time.monotonic()
@@ -82,4 +86,4 @@ class KafkaTopics:
                 yield partition, records
                 if now > next_line:
                     next_line = now + PROGRESS_INTERVAL
-                    logger.info("read %s of %s records of %s", f"{min(done, total):,}", f"{total:,}", topic)
+                    logger.info("read up to %s of %s offsets of %s", f"{min(done, total):,}", f"{total:,}", topic)

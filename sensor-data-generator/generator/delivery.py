@@ -56,13 +56,18 @@ class Deliveries:
         """Hand records to the producer, in order. Waits while `max_in_flight` records have no result yet."""
         records = iter(records)
         while block := list(islice(records, min(BLOCK, self._max_in_flight))):
-            self._settle_finished()
+            self.settle()
             while self._without_result() + len(block) > self._max_in_flight and not self._stopping():
                 self._in_flight[0].wait(timeout=0.2)
-                self._settle_finished()
+                self.settle()
             self.sent += len(block)
             for partition, those in self._by_partition(block).items():
                 self._in_flight += append(self._producer, partition, those)
+
+    def settle(self) -> None:
+        """Count the records that have a result by now."""
+        while self._in_flight and self._in_flight[0].has_result:
+            self._count(self._in_flight.popleft())
 
     def close(self, timeout: float) -> None:
         """Wait up to `timeout` seconds for the missing results. Records that have none by then count as failed."""
@@ -72,7 +77,7 @@ class Deliveries:
             self.last_error = error
         for batch in self._in_flight:
             if batch.has_result:
-                self._settle(batch)
+                self._count(batch)
         if missing := self._without_result():
             self.failed += missing
             self.last_error = KafkaError(f"Kafka did not answer within {timeout:g} s after the end")
@@ -91,11 +96,7 @@ class Deliveries:
             split[partitions[key]].append(record)
         return split
 
-    def _settle_finished(self) -> None:
-        while self._in_flight and self._in_flight[0].has_result:
-            self._settle(self._in_flight.popleft())
-
-    def _settle(self, batch: Batch) -> None:
+    def _count(self, batch: Batch) -> None:
         failures = batch.failures()
         self.acknowledged += batch.record_count - len(failures)
         if failures:

@@ -15,6 +15,7 @@ from service.settings import BadSetting
 from generator.delivery import connect
 from generator.processes import run_processes, unblock_signals
 from generator.run import Report, prepare
+from generator.runs import RunLog
 from generator.sequence import last_seq
 from generator.settings import Settings, checked
 from generator.state import StateFile
@@ -53,10 +54,11 @@ def run_generator(constants: Settings) -> int:
 
 
 def _run(settings: Settings, state_file: StateFile) -> int:
-    servers, topic = settings.kafka_bootstrap_servers, settings.kafka_raw_topic
+    servers, topic, runs_topic = settings.kafka_bootstrap_servers, settings.kafka_raw_topic, settings.kafka_runs_topic
     logger.info("connecting to Kafka at %s, for up to %d s", servers, WAIT_FOR_KAFKA)
     try:
         producer = connect(servers, topic, WAIT_FOR_KAFKA)
+        run_log = RunLog(connect(servers, runs_topic, WAIT_FOR_KAFKA), runs_topic)
         last = last_seq(servers, topic, settings.num_entities)
     except KeyboardInterrupt:
         state_file.update("stopped")
@@ -72,6 +74,7 @@ def _run(settings: Settings, state_file: StateFile) -> int:
     stop = Stop()
     stop.listen()
     state_file.update("sending")
+    run_log.update(Report())
     logger.info(
         "%d vehicles send to %s every %g s for %g s%s",
         settings.num_entities,
@@ -80,10 +83,12 @@ def _run(settings: Settings, state_file: StateFile) -> int:
         settings.script_duration,
         f", in {settings.processes} processes" if settings.processes > 1 else "",
     )
-    end, died = _send(settings, last, producer, stop, partial(_on_progress, settings, state_file))
+    end, died = _send(settings, last, producer, stop, partial(_on_progress, settings, state_file, run_log))
 
     failed = bool(end.failed or died)
-    state_file.update("failed" if failed else "stopped" if stop.received else "finished", end)
+    state = "failed" if failed else "stopped" if stop.received else "finished"
+    state_file.update(state, end)
+    run_log.close(state, end)
     if end.injected:
         logger.info("injected faults: %s", end.injected)
     how = f"stopped by {stop.received.name}" if stop.received else "finished"
@@ -110,8 +115,9 @@ def _send(
     return run_processes(_worker, shares, stop.is_requested, on_progress)
 
 
-def _on_progress(settings: Settings, state_file: StateFile, report: Report) -> None:
+def _on_progress(settings: Settings, state_file: StateFile, run_log: RunLog, report: Report) -> None:
     state_file.update("sending", report)  # first: the log must not be ahead of it
+    run_log.update(report)
     logger.info(
         "iteration %d: %d sent, %d acknowledged, %d failed, %.0f of %g s",
         report.iteration,

@@ -14,6 +14,8 @@ from generator.fleet import Fleet
 from generator.settings import Settings
 from generator.stop import Stop
 
+# Seconds without a report, at most, while a run waits for its next iteration
+REPORT_INTERVAL = 5
 # Seconds to wait at the end for the last acknowledgements.
 WAIT_FOR_ACKNOWLEDGEMENTS = 8
 
@@ -44,7 +46,7 @@ class Run:
     def send(self, on_progress: Callable[[Report], None]) -> Report:
         """Send readings until the end of the run and return the final report.
 
-        `on_progress` gets a report after each iteration, but at most one per second.
+        `on_progress` gets a report after each iteration and every REPORT_INTERVAL seconds, but at most one per second.
         """
         interval, duration = self.settings.sensor_interval, self.settings.script_duration
         start = last_progress = time.monotonic()
@@ -59,7 +61,11 @@ class Run:
             if interval >= 1 or time.monotonic() - last_progress >= 1:
                 last_progress = time.monotonic()
                 on_progress(self._report(iteration, last_progress - start))
-            self.stop.wait(min(due, start + duration) - time.monotonic())
+            end = min(due, start + duration)
+            while end - time.monotonic() > REPORT_INTERVAL and not self.stop.is_requested():
+                self.stop.wait(REPORT_INTERVAL)
+                on_progress(self._report(iteration, time.monotonic() - start))
+            self.stop.wait(end - time.monotonic())
         if self.faults:
             # At the end of a run all readings held back are due. Only a stopped run leaves some to flush().
             self.deliveries.send(self.faults.due(time.monotonic() - start))
@@ -76,6 +82,7 @@ class Run:
 
     def _report(self, iteration: int, elapsed: float) -> Report:
         deliveries = self.deliveries
+        deliveries.settle()
         return Report(
             iteration,
             elapsed,

@@ -19,6 +19,7 @@ class Settings:
     script_duration: float = settings.seconds()
     kafka_bootstrap_servers: str = settings.text()
     kafka_raw_topic: str = settings.text()
+    kafka_runs_topic: str = settings.text()
     max_in_flight: int = settings.whole_number(minimum=1)
     num_processes: int = settings.whole_number(minimum=1)
     late_share: float = settings.share()

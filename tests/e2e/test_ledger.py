@@ -1,7 +1,11 @@
-"""The ledger against the generator: it finds what was injected, figure by figure."""
+"""The ledger against the generator and other clients: it finds what was sent, figure by figure."""
+
+import json
+from datetime import UTC, datetime
 
 import pytest
-from pipeline import REJECTED, Pipeline, assert_every_window_is_right
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from pipeline import AGGREGATED, LATE, RAW, REJECTED, Pipeline, assert_every_window_is_right, poll_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -43,9 +47,66 @@ def test_the_ledger_finds_what_the_generator_injected(stack: Pipeline) -> None:
         "gaps": found("gaps"),
         "malformed_total": found("rejected"),
     } == {name: injected[name] for name in injected if name not in ("malformed", "cut_short")}
+    assert after["kafka"]["late"] - before["kafka"]["late"] == injected["late"]
+    assert after["druid"]["late"] == after["kafka"]["late"]
+    assert after["acknowledged"] == stack.acknowledged()
+    assert len(after["runs"]) == stack.generator()["earlier_runs"]["runs"] + 1
+    assert after["runs"][-1]["acknowledged"] == stack.generator()["run"]["acknowledged"]
     assert found("in_windows") == injected["readings"] - injected["late"]
     reasons_after = reasons(stack)
     for reason, kinds in REASONS.items():
         number = reasons_after[reason] - reasons_before.get(reason, 0)
         assert number == sum(injected["malformed"][kind] for kind in kinds), reason
     assert_every_window_is_right(stack.kafka, stack.router)
+
+
+def test_an_open_transaction_is_named_and_holds_nobody_up(stack: Pipeline) -> None:
+    before = stack.closed()
+    time = datetime.now(UTC).isoformat()
+    reading = json.dumps({"time": time, "entity": "slow", "temp": 20.5, "humidity": 40}).encode()
+    producer = KafkaProducer(bootstrap_servers=stack.kafka, transactional_id="test-ledger")
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(RAW, reading, partition=0).get(timeout=30)
+        figures = stack.verify(wait=30)
+        assert (figures["records"], figures["held_back"]) == (before["records"], 1)
+        stack.started("up", SCRIPT_DURATION="1")  # the generator starts
+        poll_until("the run", lambda: stack.generator()["state"] == "finished", 30)
+        producer.commit_transaction()
+    finally:
+        producer.close()
+    after = stack.closed()
+    sent = after["acknowledged"] - before["acknowledged"]
+    assert (after["records"], after["held_back"]) == (before["records"] + sent + 1, 0)
+
+
+def test_it_closes_while_a_fleet_sends(stack: Pipeline) -> None:
+    stack.started("up", SCRIPT_DURATION="60")
+    start = stack.verify(wait=60)
+    figures = stack.verify(wait=60)
+    assert stack.generator()["state"] == "sending"
+    assert figures["records"] > start["records"]
+    assert figures["in_open_windows"] > 0
+    poll_until("the end of the run", lambda: stack.generator()["state"] == "finished", 90)
+
+
+def test_it_says_what_retention_has_removed(stack: Pipeline) -> None:
+    stack.started("run", SCRIPT_DURATION="30", LATE_BY="45", **FAULTS)
+    before = stack.closed()
+    assert before["rejected"] and before["late"]
+    try:
+        with KafkaAdminClient(bootstrap_servers=stack.kafka) as admin:
+            places = [TopicPartition(REJECTED, 0), TopicPartition(LATE, 0)]
+            places += [TopicPartition(AGGREGATED, partition) for partition in range(2)]
+            admin.delete_records(dict.fromkeys(places, -1))
+        after = stack.verify(removed=["rejected", "late", "aggregated"])
+        for name in ("records", "in_open_windows", "late", "rejected", "rejected_by_reason"):
+            assert after[name] == before[name], name
+        assert after["in_removed_windows"] == before["in_windows"]
+        assert after["kafka"]["rejected"] == after["kafka"]["late"] == after["kafka"]["windows"] == 0
+        with KafkaAdminClient(bootstrap_servers=stack.kafka) as admin:
+            admin.delete_records({TopicPartition(RAW, 0): -1})
+        assert stack.verify(removed=["raw", "rejected", "late", "aggregated"])["records"] < before["records"]
+    finally:
+        stack.started("reset")  # the tests that follow recompute what Kafka holds

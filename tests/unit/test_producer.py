@@ -69,6 +69,7 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
         ("SCRIPT_DURATION", "15 minutes", "a number of seconds, 0 or more"),
         ("KAFKA_BOOTSTRAP_SERVERS", "", "a text that is not empty"),
         ("KAFKA_RAW_TOPIC", "", "a text that is not empty"),
+        ("KAFKA_RUNS_TOPIC", "", "a text that is not empty"),
         ("MAX_IN_FLIGHT", "0", "a whole number, 1 or more"),
         ("NUM_PROCESSES", "0", "a whole number, 1 or more"),
         ("LATE_SHARE", "1.1", "a share, 0 to 1"),
@@ -189,6 +190,19 @@ RunUntil = Callable[..., tuple[int, str]]
 @pytest.fixture
 def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> RunUntil:
     """A run in three processes that ends as given; its exit code and its last state."""
+    logged: list[Any] = []
+
+    class Log:
+        """Stands in for RunLog."""
+
+        def __init__(self, _producer: Any, topic: str) -> None:
+            assert topic == producer.kafka_runs_topic
+
+        def update(self, report: Report) -> None:
+            logged.append(report)
+
+        def close(self, state: str, report: Report) -> None:
+            logged.append((state, report))
 
     def run(end: Report, died: Sequence[int] = (), signum: int | None = None) -> tuple[int, str]:
         def send(_settings: Any, last: Any, _producer: Any, stop: Stop, on_progress: Any) -> tuple[Report, Any]:
@@ -201,6 +215,7 @@ def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
             return end, died
 
         monkeypatch.setattr(main, "connect", lambda *_: None)
+        monkeypatch.setattr(main, "RunLog", Log)
         monkeypatch.setattr(main, "last_seq", lambda *_: {1: 7})
         monkeypatch.setattr(main, "_send", send)
         for name, value in RUN.items():
@@ -212,6 +227,7 @@ def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
             "iteration 1: 20 sent, 19 acknowledged, 0 failed, 1 of 60 s",
         ]
         ending, *counts = state(state_file)
+        assert logged == [Report(), Report(1, 1, 20, 19, 0), (ending, end)]
         assert counts == [end.sent, end.acknowledged, end.failed]
         return code, ending
 
@@ -252,6 +268,7 @@ def test_any_error_of_kafka_while_connecting_fails_the_run(
         raise KafkaError("there is no topic sensor-data-raw")
 
     monkeypatch.setattr(main, "connect", lambda *_: None)
+    monkeypatch.setattr(main, "RunLog", lambda *_: None)
     monkeypatch.setattr(main, fails_in, fail)
     assert producer.main() == 1
     assert "there is no topic sensor-data-raw" in errors(caplog)[0]

@@ -53,6 +53,9 @@ class Log:
             if self.sent >= self.stop_after:
                 self.stop.request(signal.SIGTERM)
 
+    def settle(self) -> None:
+        self.settled_at = self.clock.now
+
     def close(self, timeout: float) -> None:
         pass
 
@@ -109,6 +112,13 @@ def test_there_is_at_most_one_report_per_second(clock: Clock) -> None:
     _, reports = run(clock, None, interval=0.25)
     times = [report.elapsed for report in reports[:-1]]
     assert times == pytest.approx([*range(1, DURATION)])
+
+
+def test_a_run_reports_while_it_waits_for_the_next_iteration(clock: Clock) -> None:
+    log, reports = run(clock, None, interval=60, start=1020)
+    assert [report.elapsed for report in reports] == pytest.approx([*range(0, 101, 5)])
+    assert [report.iteration for report in reports] == [1] * 12 + [2] * 9
+    assert log.settled_at == 1120  # a report counts what has a result by then
 
 
 def test_a_run_ends_with_everything_sent(clock: Clock) -> None:

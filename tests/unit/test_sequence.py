@@ -1,7 +1,13 @@
-"""The last seq of each vehicle: which records of the raw topic have one."""
+"""The last seq of each vehicle: which records of the raw topic have one, and how the topic is read."""
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from generator.sequence import _entity_and_seq
+from generator import sequence
+from generator.sequence import HIGHEST_SEQ, _entity_and_seq, last_seq
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError, UnsupportedCodecError
 
 
 @pytest.mark.parametrize(
@@ -9,9 +15,20 @@ from generator.sequence import _entity_and_seq
     [
         (b'{"entity":7,"seq":3}', (7, 3)),
         (b'{"seq":3,"entity":7,"temp":"warm"}', (7, 3)),  # rejected, but the vehicle used this seq
-        (b'{"entity":true,"seq":9223372036854775807}', None),
+        (b'{"entity":"7","seq":3}', (7, 3)),
+        (b'{"entity":7.0,"seq":3}', (7, 3)),
+        (b'{"entity":"truck-904","seq":3}', None),
+        (b'{"entity":"07","seq":3}', None),
         (b'{"entity":" 7 ","seq":3}', None),
-        (b'{"entity":7.0,"seq":3}', None),
+        ('{"entity":"\u0667","seq":3}'.encode(), None),
+        (b'{"entity":"' + b"9" * 5000 + b'","seq":3}', None),
+        (b'{"entity":7.5,"seq":3}', None),
+        (b'{"entity":1e999,"seq":3}', None),
+        (b'{"entity":NaN,"seq":3}', None),
+        (b'{"entity":[7],"seq":3}', None),
+        (b'{"entity":true,"seq":3}', None),
+        (b'{"entity":7,"seq":9223372036854775807}', None),  # no seq of ours
+        (b'{"entity":7,"seq":%d}' % HIGHEST_SEQ, (7, HIGHEST_SEQ)),
         (b'{"entity":7,"seq":"3"}', None),
         (b'{"entity":7}', None),
         (b"[7, 3]", None),
@@ -20,7 +37,88 @@ from generator.sequence import _entity_and_seq
         (None, None),
     ],
 )
-def test_a_seq_counts_only_where_entity_and_seq_are_integers(
+def test_a_seq_counts_only_where_it_is_of_a_vehicle_of_a_fleet(
     value: bytes | None, found: tuple[int, int] | None
 ) -> None:
     assert _entity_and_seq(value) == found
+
+
+class FakeConsumer:
+    """A topic of two partitions with `values`; an exception among them stays where it is."""
+
+    def __init__(self, *values: list[Any]) -> None:
+        self.values = values
+        self.at: dict[TopicPartition, int] = {}
+        self.isolation_level = ""
+        self.starts: list[int] = []
+
+    def __call__(self, **settings: Any) -> "FakeConsumer":
+        self.isolation_level = settings["isolation_level"]
+        return self
+
+    def partitions_for_topic(self, _topic: str) -> set[int]:
+        return set(range(len(self.values)))
+
+    def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: len(self.values[partition.partition]) for partition in partitions}
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        [self.assigned] = partitions
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.starts.append(offset)
+        self.at[partition] = offset
+
+    def position(self, partition: TopicPartition) -> int:
+        return self.at[partition]
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
+        partition = self.assigned
+        value = self.values[partition.partition][self.at[partition]]
+        if isinstance(value, Exception):
+            raise value
+        if value == "no answer":
+            return {}
+        self.at[partition] += 1
+        # An aborted record, or the marker of a transaction, moves the position only.
+        return {} if value == "aborted" else {partition: [SimpleNamespace(value=value)]}
+
+    def close(self) -> None:
+        pass
+
+
+def reading(entity: int, seq: int) -> bytes:
+    return b'{"entity":%d,"seq":%d}' % (entity, seq)
+
+
+def test_the_committed_records_of_every_partition_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = FakeConsumer([reading(1, 4), reading(3, 1), reading(1, 2), "aborted"], ["aborted", reading(2, 9)])
+    monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
+    assert last_seq("kafka", "raw", 2) == {1: 4, 2: 9}
+    assert consumer.isolation_level == "read_committed"
+
+
+def test_twice_as_many_are_read_until_every_vehicle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = FakeConsumer([reading(2, 5), *[b"foreign"] * 30_000, reading(1, 4)])
+    monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
+    assert last_seq("kafka", "raw", 2) == {1: 4, 2: 5}
+    assert consumer.starts == [30_002 - 20_004, 0]
+
+
+def test_a_batch_that_cannot_be_read_does_not_stop_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = FakeConsumer([reading(1, 4), UnsupportedCodecError("zstd")], [reading(2, 9)])
+    monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
+    assert last_seq("kafka", "raw", 2) == {1: 4, 2: 9}
+    assert caplog.messages[0].startswith("raw can't be read from offset 1 of partition 0 on (UnsupportedCodecError: zs")
+
+
+def test_a_kafka_that_gives_no_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequence, "KafkaConsumer", FakeConsumer([reading(1, 4), "no answer"]))
+    monkeypatch.setattr(sequence, "IDLE_TIMEOUT", 0)
+    with pytest.raises(KafkaTimeoutError, match="Kafka returned no record of raw for 0 s"):
+        last_seq("kafka", "raw", 1)
