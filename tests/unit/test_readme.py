@@ -47,8 +47,8 @@ def test_a_duration_has_minutes_and_seconds(seconds: float, words: str, digits: 
         f"The first rows of `sensor-data-aggregated` follow after about {duration(WINDOW + WATERMARK)}.",
         f"By default, a window covers {duration(WINDOW)}, and the job emits it when a reading arrives that is at least"
         f" {duration(WATERMARK)} (the watermark duration) newer than the end of the window.",
-        f"If no reading arrives for {duration(WINDOW + WATERMARK + AHEAD)}, the job closes the windows that are still"
-        " open.",
+        f"If no reading arrives on time for {duration(WINDOW + WATERMARK + AHEAD)}, the job closes the windows that are"
+        " still open.",
         f"By default, each of {producer.num_entities:,} vehicles sends a reading every"
         f" {duration(producer.sensor_interval, words=False)} for {duration(producer.script_duration, words=False)}:"
         f" about {READINGS:,.0f} readings.",
