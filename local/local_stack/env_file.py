@@ -26,5 +26,12 @@ def env_file(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def image_version(variable: str, environment: Mapping[str, str]) -> str:
-    """The version in the tag of an image in .env: both modes run the same one."""
-    return env_file(environment)[variable].rsplit(":", 1)[1]
+    """The version in the tag of an image in .env: both modes run the same one. Raises NotAllowed."""
+    image = env_file(environment)[variable]
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]  # the registry may have a port
+    if not re.fullmatch(r"\d+(\.\d+)+[\w.-]*", tag):
+        raise NotAllowed(
+            f"{variable}, in .env or in the environment, is {image!r}: it must have the version as its tag, as in"
+            " name:1.2.3 or name:1.2.3@sha256:..., because this mode installs the same version."
+        )
+    return tag

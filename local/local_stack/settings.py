@@ -53,9 +53,11 @@ def given(names: Iterable[str], environment: Mapping[str, str]) -> dict[str, str
 
 
 def save(settings: Mapping[str, str]) -> None:
-    """Keep what the stack was started with."""
+    """Keep what the stack was started with; the file is the old one or the new one, never half of it."""
     SETTINGS_FILE.parent.mkdir(parents=True, exist_ok=True)
-    SETTINGS_FILE.write_text(json.dumps(settings, indent=2) + "\n")
+    new = SETTINGS_FILE.with_suffix(".new")
+    new.write_text(json.dumps(settings, indent=2) + "\n")
+    new.replace(SETTINGS_FILE)
 
 
 def with_saved(environment: Mapping[str, str]) -> dict[str, str]:

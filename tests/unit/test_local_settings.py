@@ -1,5 +1,6 @@
 """Without Docker: .env, make's command line, and the settings that a stack was started with."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,21 @@ def test_a_port_in_the_environment_is_checked_as_well(env: Path) -> None:
     assert env_file.env_file({"ROUTER_PORT": "9"}) == {"ROUTER_PORT": "9"}
     with pytest.raises(NotAllowed, match="'abc'"):
         env_file.env_file({"ROUTER_PORT": "abc"})
+
+
+@pytest.mark.parametrize(
+    "image", ["name:1.2.3", "host:5000/group/name:1.2.3", "name:1.2.3@sha256:abc1", "host:5000/name:1.2.3@sha256:abc1"]
+)
+def test_the_version_is_in_the_tag_of_the_image(env: Path, image: str) -> None:
+    env.write_text(f"DRUID_IMAGE={image}")
+    assert env_file.image_version("DRUID_IMAGE", {}) == "1.2.3"
+
+
+@pytest.mark.parametrize("image", ["name", "host:5000/name", "name@sha256:abc1", "name:latest", ""])
+def test_an_image_without_a_version_is_named(env: Path, image: str) -> None:
+    env.write_text("DRUID_IMAGE=name:1.2.3")
+    with pytest.raises(NotAllowed, match=rf"DRUID_IMAGE, .*, is '{image}': it must have the version as its tag"):
+        env_file.image_version("DRUID_IMAGE", {"DRUID_IMAGE": image})
 
 
 def test_an_empty_stack_dir_counts_as_not_set() -> None:
@@ -112,6 +128,14 @@ def test_what_a_stack_was_started_with_holds_unless_the_environment_says_otherwi
     assert settings.with_saved({"ROUTER_PORT": "8"}) == {"ROUTER_PORT": "8", "DRUID_URL": "http://druid.test"}
     settings.save({})
     assert settings.with_saved({}) == {}
+
+
+def test_the_settings_file_is_replaced_as_a_whole(saved: Path) -> None:
+    settings.save({"A": "1"})
+    with saved.open() as before:
+        settings.save({"A": "2"})
+        assert json.load(before) == {"A": "1"}
+    assert [path.name for path in saved.parent.iterdir()] == ["settings.json"]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{"])
