@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .local/venv/bin
 INSTALLED := $(VENV)/python
-STACK := $(INSTALLED) local/stack.py
+# -E and -X: what a user's shell sets for another Python doesn't count, and files are UTF-8.
+STACK := $(INSTALLED) -E -X utf8 local/stack.py
+INSTALL = $(PYTHON) -E -X utf8 local/install.py
 PYTEST := $(INSTALLED) -m pytest
 # A package has the same version everywhere: uv resolves all folders together first, and then each folder with these versions.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
@@ -17,10 +19,10 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## install everything that the mode without Docker needs and that is missing
-	@$(PYTHON) local/install.py
+	@$(INSTALL)
 
 packages: ## install the Python packages only, for unit and format (and, with Java, for lint and render)
-	@$(PYTHON) local/install.py --packages
+	@$(INSTALL) --packages
 
 $(INSTALLED):
 	@echo 'Nothing is installed yet: `make up` installs what is needed and starts the stack.' >&2; exit 1
@@ -44,7 +46,7 @@ reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the che
 	@$(STACK) reset
 
 lint: packages ## check format, code and types, and, with Spark, that the rendered files are up to date
-	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(VENV)/mypy && $(INSTALLED) schemas/render.py --check
+	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(INSTALLED) -m mypy && $(INSTALLED) schemas/render.py --check
 
 format: packages ## format the code and apply automatic fixes
 	@$(VENV)/ruff format && $(VENV)/ruff check --fix

@@ -8,13 +8,17 @@ Standard library only: this runs with whatever Python 3 there is.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from local_stack.java import check_java
 from local_stack.paths import JARS, LOCAL, ROOT, VENV
 
 PIP = "26.3"
+LOCK_LIMIT = 1800  # seconds to wait for another installation
 COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -57,7 +62,11 @@ def once(what: str, stamp: Path, key: str, install: Callable[[], None]) -> None:
 
 def run(what: str, command: list[str]) -> None:
     """Run a command quietly; if it fails, show its output and raise StackError."""
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # Maven's Java reads the names of files and folders as the locale says.
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    result = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
     if result.returncode:
         print(result.stdout[-3000:], file=sys.stderr)
         raise StackError(
@@ -75,7 +84,8 @@ def install_python(venv: Path, files: list[Path]) -> None:
     """The packages in a new virtual environment, which also finds what the services share, in common/."""
     shutil.rmtree(venv, ignore_errors=True)
     run("The virtual environment", [sys.executable, "-m", "venv", str(venv)])
-    pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # -E: with another project's PYTHONPATH, pip would take its packages for installed.
+    pip = [str(venv / "bin/python"), "-E", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run("pip", [*pip, f"pip=={PIP}"])
     run("The Python packages", [*pip, "--require-hashes", *(word for file in files for word in ("-r", str(file)))])
     site_packages = next(venv.glob("lib/python3*/site-packages"))
@@ -103,12 +113,51 @@ def install_jars(what: str, pom: Path, target: Path, *properties: str) -> None:
     run(what, [maven(), COPY_DEPENDENCIES, *options])
 
 
+def check_folder() -> None:
+    """Raises StackError where the repository's path has something that Python or Java can't have in one."""
+    if re.search("[:\r\n\udc80-\udcff]", str(ROOT)):  # the last ones stand for bytes that are not UTF-8
+        raise StackError(
+            f"The repository is in {str(ROOT)!r}, and this mode can't run in a folder with a colon, a line break or"
+            " bytes that are not UTF-8 in its path: rename or move the folder."
+        )
+
+
+def check_venv() -> None:
+    """Raises StackError where Python can't make a virtual environment."""
+    if not importlib.util.find_spec("ensurepip"):
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise StackError(
+            f"{sys.executable} can't make virtual environments: install its module for that (Debian, Ubuntu:"
+            f" apt-get install python{version}-venv) or name another Python, as in `make up PYTHON=python{version}`."
+        )
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Wait until no other installation runs in the folder, and keep others waiting. Raises StackError."""
+    give_up, waiting = time.monotonic() + LOCK_LIMIT, False
+    with (folder / "install.lock").open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise StackError(
+                        f"Another installation in {folder} has run for {LOCK_LIMIT} s: wait for its end or stop it."
+                    ) from None
+                if not waiting:
+                    waiting = True
+                    print("waiting for another installation in this folder ...", flush=True)
+                time.sleep(0.2)
+        yield
+
+
 def install_packages() -> Path:
     """Install the Python packages; returns their virtual environment."""
     files = requirements()
     key = digest(sys.version, PIP, *files)
     venv = LOCAL / f"venv-{key[:12]}"
-    LOCAL.mkdir(exist_ok=True)
     once("Python packages", venv / "installed", key, lambda: install_python(venv, files))
     if venv != VENV:
         use(venv)
@@ -139,13 +188,17 @@ def main(arguments: list[str]) -> None:
             f"Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}:"
             " install a newer one and name it, as in `make run PYTHON=python3.12`."
         )
+    check_folder()
+    check_venv()
     packages_only = arguments == ["--packages"]
     if not packages_only:
         check_java()
         maven()
-    venv = install_packages()
-    if not packages_only:
-        install_all_jars(venv)
+    LOCAL.mkdir(exist_ok=True)
+    with exclusive(LOCAL):
+        venv = install_packages()
+        if not packages_only:
+            install_all_jars(venv)
 
 
 if __name__ == "__main__":
@@ -154,3 +207,9 @@ if __name__ == "__main__":
     except StackError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"{error}. Check who owns the file or folder, and whether the disk has space.", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nThe installation was interrupted: run the command again, it goes on from there.", file=sys.stderr)
+        sys.exit(130)

@@ -1,6 +1,7 @@
 """What is installed without Docker, and what it asks of a machine."""
 
 import ast
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import install
 import pytest
 from local_stack import java
 from local_stack.errors import StackError
-from repository import ROOT
+from repository import ROOT, assert_one_sentence
 
 
 def test_without_java_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -36,6 +37,95 @@ def test_another_java_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
         java.check_java()
 
 
+def shim(folder: Path, script: str) -> Path:
+    """A script named java, as of jenv or asdf."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "java"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_script_that_starts_java_is_asked_for_the_java_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shim(tmp_path / "shims", f"printf 'Property settings:\\n    java.home = {tmp_path}/a jdk\\n' >&2")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
+    assert java.java() == f"{tmp_path}/a jdk/bin/java"
+
+
+def test_java_itself_is_not_started_to_find_it_and_links_to_it_are_followed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = shim(tmp_path / "jdk/bin", "touch $0.started")
+    (tmp_path / "jdk/lib").mkdir()
+    (tmp_path / "jdk/lib/modules").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/java").symlink_to(real)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert java.java() == str(real)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
+    assert java.java() == str(real)
+    assert not (tmp_path / "jdk/bin/java.started").exists()
+
+
+def test_a_script_that_can_not_start_java_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shim(tmp_path / "shims", "echo 'No version is set for command java'; exit 126")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
+    with pytest.raises(StackError, match=r"unknown version \(No version is set for command java\)"):
+        java.check_java()
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\nb", "a\udcff"])
+def test_a_folder_that_python_or_java_can_not_have_in_a_path_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr(install, "ROOT", tmp_path / name)
+    with pytest.raises(StackError, match="with a colon, a line break or bytes .*: rename or move the folder") as error:
+        install.main(["--packages"])
+    assert_one_sentence(str(error.value))
+
+
+def test_a_python_without_virtual_environments_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Debian's, which has venv but not what it needs."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(StackError, match=r"can't make virtual environments: .*apt-get install python3\.\d+-venv\)"):
+        install.main(["--packages"])
+
+
+def test_two_installations_at_once_wait_for_each_other(monkeypatch: pytest.MonkeyPatch, local: Path) -> None:
+    monkeypatch.setattr(install, "LOCK_LIMIT", 0.3)
+    monkeypatch.setattr(install, "install_packages", lambda: local)
+    with (
+        install.exclusive(local),
+        pytest.raises(StackError, match="Another installation in .* has run for 0.3 s: wait for its end"),
+    ):
+        install.main(["--packages"])
+    install.main(["--packages"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        ("KeyboardInterrupt", 130, "was interrupted: run the command again"),
+        ("OSError(28, 'No space left on device', 'x')", 1, "No space left on device: 'x'. Check who owns"),
+    ],
+)
+def test_what_ends_an_installation_early_is_one_sentence(error: str, code: int, said: str) -> None:
+    script = ROOT / "local/install.py"
+    fail = f"import shutil, runpy\ndef fail(_):\n    raise {error}\nshutil.which = fail\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{fail}runpy.run_path({str(script)!r}, run_name='__main__')"],
+        cwd=script.parent, env={"PYTHONPATH": str(script.parent)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert_one_sentence(ended.stderr)
+
+
 def test_without_maven_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StackError, match="there is no mvn on the PATH: install it"):
@@ -46,6 +136,7 @@ def test_python_packages_alone_need_neither_java_nor_maven(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr(install, "install_packages", lambda: tmp_path)
+    monkeypatch.setattr(install, "LOCAL", tmp_path)
     install.main(["--packages"])
     with pytest.raises(StackError, match="Java 17 or 21 is needed"):
         install.main([])
