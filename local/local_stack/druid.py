@@ -7,6 +7,9 @@ import requests
 
 from local_stack.errors import Unhealthy
 
+# Druid is on this machine or in its network: `http_proxy` of a user's shell doesn't apply.
+NO_PROXY = {"no_proxy": "*"}
+
 TIMEOUT = 10  # seconds for one answer
 QUERY_TIMEOUT = 60
 
@@ -14,7 +17,7 @@ QUERY_TIMEOUT = 60
 def get(url: str) -> Any:
     """The JSON at `url`, None where the answer is empty. Raises Unhealthy."""
     try:
-        response = requests.get(url, timeout=TIMEOUT)
+        response = requests.get(url, timeout=TIMEOUT, proxies=NO_PROXY)
         response.raise_for_status()
         return response.json() if response.content else None
     except (requests.RequestException, ValueError) as error:
@@ -31,7 +34,7 @@ class Druid:
         """The rows of the answer, counts being exact; none while Druid doesn't know the datasource yet."""
         request = {"query": query, "context": {"useApproximateCountDistinct": False}}
         try:
-            response = requests.post(f"{self.url}/druid/v2/sql", json=request, timeout=QUERY_TIMEOUT)
+            response = requests.post(f"{self.url}/druid/v2/sql", json=request, timeout=QUERY_TIMEOUT, proxies=NO_PROXY)
             if response.status_code == 400 and "not found" in response.text:
                 return []
             response.raise_for_status()

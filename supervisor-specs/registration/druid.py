@@ -11,6 +11,8 @@ from typing import Any
 import requests
 
 REQUEST_TIMEOUT = 15  # seconds
+# Druid is on this machine or in its network: a proxy for the internet, in `http_proxy`, can't reach it.
+NO_PROXY = {"no_proxy": "*"}
 RETRYABLE = (404, 408, 429)  # of the client errors, those that pass; 404 comes from a server that is just starting
 
 
@@ -42,7 +44,7 @@ class Druid:
         Raises NotReady when there is no such answer, Refused when Druid finds fault with the request.
         """
         try:
-            response = requests.request(method, self._url + path, timeout=REQUEST_TIMEOUT, **options)
+            response = requests.request(method, self._url + path, timeout=REQUEST_TIMEOUT, proxies=NO_PROXY, **options)
         except requests.RequestException as error:
             raise NotReady(f"no answer from {self._url} ({type(error).__name__})") from error
         if 400 <= response.status_code < 500 and response.status_code not in RETRYABLE:
