@@ -1,13 +1,17 @@
 """What must be so before anything starts. Each failure raises StackError with the cause and the remedy."""
 
+import json
+import shlex
 import shutil
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 from local_stack.errors import StackError
-from local_stack.paths import STACK
+from local_stack.manager import FOLDER_VARIABLE
+from local_stack.paths import DATA, SERVICES, STACK
 from local_stack.service import Service
 
 GIB = 1024**3
@@ -16,7 +20,8 @@ NEEDED_DISK = 2.0 * GIB
 
 
 def check(services: Iterable[Service]) -> None:
-    """Check ports, memory and disk; to be called while nothing of the stack runs."""
+    """Check the folder, ports, memory and disk; to be called while nothing of the stack runs."""
+    check_moved()
     for service in services:
         for variable, port in service.ports.items():
             check_port(service.name, variable, port)
@@ -31,6 +36,21 @@ def check(services: Iterable[Service]) -> None:
         raise StackError(
             f"{free / GIB:.1f} GiB are free on the disk of {STACK} and the stack needs {NEEDED_DISK / GIB:.0f} GiB:"
             " free some space there, or let STACK_DIR name a folder on another disk."
+        )
+
+
+def check_moved() -> None:
+    """Druid stores the absolute path of each segment: they must still be there. Raises StackError."""
+    try:
+        before = Path(json.loads((SERVICES / "indexer.json").read_text())["environment"][FOLDER_VARIABLE])
+        segments = any((DATA / "druid/var/druid/segments").iterdir())
+    except (OSError, ValueError, LookupError):
+        return  # there was no start, or no segment
+    if segments and before.resolve() != STACK:
+        raise StackError(
+            f"The stack was moved from {before} to {STACK}, and Druid's data has the paths of the old folder: move it"
+            f" back, or link the new folder there (ln -s {shlex.quote(str(STACK))} {shlex.quote(str(before))}), or"
+            " remove all data (`make reset`)."
         )
 
 

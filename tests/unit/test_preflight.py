@@ -1,5 +1,6 @@
 """Without Docker: what is checked before anything starts."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -17,6 +18,24 @@ def test_a_busy_port_is_named_with_its_owner_and_the_remedy() -> None:
             StackError, match=rf"Port {port}, which router needs, .*process \d+.*set ROUTER_PORT in \.env"
         ):
             preflight.check_port("router", "ROUTER_PORT", port)
+
+
+def test_a_stack_with_segments_that_was_moved_is_named_with_the_link_that_helps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stack, before = tmp_path / "new name", tmp_path / "old"
+    for name, path in (("STACK", stack), ("DATA", stack / "data"), ("SERVICES", stack / "services")):
+        monkeypatch.setattr(preflight, name, path)
+    preflight.check_moved()
+    (stack / "services").mkdir(parents=True)
+    (stack / "services/indexer.json").write_text(json.dumps({"environment": {"SENSOR_DATA_STACK": str(before)}}))
+    (stack / "data/druid/var/druid/segments").mkdir(parents=True)
+    preflight.check_moved()
+    (stack / "data/druid/var/druid/segments/sensor-data-raw").touch()
+    with pytest.raises(StackError, match=rf"was moved from {before} to {stack}.*ln -s '{stack}' {before}\)"):
+        preflight.check_moved()
+    before.symlink_to(stack)
+    preflight.check_moved()
 
 
 @pytest.mark.parametrize("what", ["NEEDED_MEMORY", "NEEDED_DISK"])
