@@ -2,14 +2,14 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from xmlrpc.client import Fault
 
-from local_stack import logs, settings
+from local_stack import folder, logs, settings
 from local_stack.env_file import env_file
 from local_stack.errors import StackError, Unhealthy
-from local_stack.paths import LOGS
 from local_stack.run import run
 from local_stack.services import ledger, services
 from local_stack.status import status, verify
@@ -23,6 +23,15 @@ START: dict[str, Verb] = {"up": up, "run": run}
 # These look at what runs already, with the settings that it was started with.
 VERBS: dict[str, Verb] = {**START, "status": status, "verify": verify, "down": down, "reset": reset}
 
+MANAGER_TIMEOUT = 30  # seconds for an answer of the process manager
+
+# What Ctrl-C leaves behind.
+STARTED = "The stack, if it was started, goes on in the background: `make status`, `make down`."
+INTERRUPTED = {
+    "down": "Not everything may have stopped: run `make down` again.",
+    "reset": "Not all data may be removed: run `make reset` again before the next start.",
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,10 +40,11 @@ def main() -> int | None:
         sys.exit(f"usage: stack.py {'|'.join(VERBS)}")
     verb = sys.argv[1]
     logs.configure()
+    socket.setdefaulttimeout(MANAGER_TIMEOUT)
     try:
         check_command_line()
         if verb in START:
-            LOGS.mkdir(parents=True, exist_ok=True)
+            folder.claim()
             environment: Mapping[str, str] = os.environ
         else:
             environment = settings.with_saved(os.environ)
@@ -48,11 +58,13 @@ def main() -> int | None:
         return 2
     except Unhealthy as reason:
         logger.error("The stack does not answer: %s. `make status` says more.", reason)
+    except OSError as error:
+        logger.error("%s. Check who owns the file or folder, and whether the disk has space.", error)
     except Fault as fault:
         logger.error("The process manager refuses (%s): is another command stopping the stack?", fault.faultString)
     except KeyboardInterrupt:
         print(file=sys.stderr)  # behind the ^C
-        logger.error("The stack, if it was started, goes on in the background: `make status`, `make down`.")
+        logger.error(INTERRUPTED.get(verb, STARTED))
     return 1
 
 

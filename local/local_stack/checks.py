@@ -9,6 +9,7 @@ from typing import Any
 
 from service import state
 
+from local_stack import manager
 from local_stack.druid import TIMEOUT, Druid, get
 from local_stack.errors import Unhealthy
 from local_stack.kafka import Kafka
@@ -25,6 +26,8 @@ def health(service: Service, process: Process) -> str:
         raise Unhealthy(f"{process.state.lower()} ({last_message(process.name)})")
     if process.state != "RUNNING" and not process.finished:
         raise Unhealthy(process.state.lower())
+    if process.runs and (seconds := manager.waits(process.name)):
+        raise Unhealthy(f"keeps ending, is started again in {seconds:.0f} s ({last_message(process.name)})")
     return service.check(process)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 
 from service import log
@@ -12,7 +13,7 @@ from local_stack.paths import LOGS
 def configure() -> None:
     """Show messages in the terminal, on standard error; where there is a stack, write them to its log as well."""
     handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if LOGS.is_dir():
+    with suppress(OSError):  # no stack yet, or that of another user
         file = RotatingFileHandler(LOGS / "local.log", maxBytes=5_000_000, backupCount=1)
         file.setFormatter(log.formatter("local"))
         handlers.append(file)

@@ -1,27 +1,41 @@
 """The process manager, Supervisor: its configuration, and what the verbs ask of it."""
 
 import configparser
+import hashlib
+import json
 import logging
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 from xmlrpc.client import ServerProxy
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from local_stack.errors import NotAllowed, StackError
-from local_stack.paths import CONFIGURATION, LOGS, SOCKET, STACK, VENV
+from local_stack import start as starter
+from local_stack.errors import StackError
+from local_stack.paths import CONFIGURATION, DATA, LOGS, SERVICES, SOCKET, STACK, VENV
 from local_stack.service import Process, Service
 
 logger = logging.getLogger(__name__)
 
-# What a user's shell has set for another Python, Spark or Kafka.
-FOREIGN = re.compile(r"PYTHON(PATH|HOME)$|(PY)?SPARK_|KAFKA_")
+# What services get of the user's environment. Variables of other projects (HADOOP_CONF_DIR, JAVA_TOOL_OPTIONS,
+# http_proxy, SPARK_HOME, PYTHONPATH, ...) would change how they work.
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LD_LIBRARY_PATH")
+# Java reads the names of files and folders as this says.
+LOCALE = {"LC_ALL": "C.UTF-8"}
+
+# Every process of a stack has these in its environment, so that it is found even if the process manager was killed.
+FOLDER_VARIABLE, NAME_VARIABLE = "SENSOR_DATA_STACK", "SENSOR_DATA_SERVICE"
+MANAGER = "supervisord"
+
+STOP_WAIT = 10  # seconds that a process has to end by itself
 
 Services = Mapping[str, Service]
 
@@ -32,8 +46,16 @@ def rpc() -> Any:
 
 
 def processes() -> dict[str, Process]:
-    """The process of each service by its name; empty when the process manager doesn't run."""
+    """The process of each service by its name; empty when the process manager doesn't run or doesn't answer.
+
+    Raises StackError when it is another user's.
+    """
     try:
+        if os.getuid() not in (0, owner := SOCKET.stat().st_uid):
+            raise StackError(
+                f"The stack in {STACK} was started by user {owner}, and this command runs as user {os.getuid()}:"
+                " run it as that user, or set STACK_DIR to another folder."
+            )
         found = cast(list[dict[str, Any]], rpc().getAllProcessInfo())
     except OSError:
         return {}
@@ -47,8 +69,50 @@ def running() -> dict[str, Process]:
     """processes() while the stack should run; raises StackError when it doesn't."""
     found = processes()
     if not found:
-        raise StackError("The stack was stopped.")
+        raise StackError(not_running())
     return found
+
+
+def not_running() -> str:
+    """Why processes() is empty, for the user."""
+    if left := members():
+        names = ", ".join(dict.fromkeys(left.values()))
+        return (
+            f"The process manager was killed or doesn't answer, and parts of the stack still run ({names}):"
+            " `make up` stops them and starts everything again, `make down` stops them."
+        )
+    return "The stack is not running: `make up` starts it."
+
+
+def members() -> dict[psutil.Process, str]:
+    """The processes of this stack, the process manager among them, each with the name of its service."""
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # it has ended, or belongs to another user
+            environment = process.environ()
+            if environment.get(FOLDER_VARIABLE) == str(STACK):
+                found[process] = environment.get(NAME_VARIABLE, "?")
+    return found
+
+
+def stop_members() -> list[str]:
+    """Stop what members() finds, the process manager first and then the newest first; returns the names.
+
+    Raises StackError when a process can't be stopped.
+    """
+    found = members()
+    newest_first = sorted(found, key=lambda process: (found[process] == MANAGER, process.create_time()), reverse=True)
+    names = list(dict.fromkeys(found[process] for process in newest_first))
+    for name in names:
+        left = [process for process, of in members().items() if of == name]
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    end(process)
+            left = psutil.wait_procs(left, timeout=STOP_WAIT)[1]
+    if remaining := [f"{name} (process {process.pid})" for process, name in members().items()]:
+        raise StackError(f"{', '.join(remaining)} can't be stopped: end them by hand, or restart the machine.")
+    return names
 
 
 def start(services: Services) -> None:
@@ -59,55 +123,72 @@ def start(services: Services) -> None:
 
 def update(services: Services) -> None:
     """Let the running process manager restart what has changed and start again what has failed. Raises StackError."""
+    if not members():
+        raise StackError("The stack's folder was moved while the stack was running: `make down`, then `make up`.")
     write_configuration(services)
     print(_control(services, "supervisorctl", "update") or "everything is up to date", flush=True)
     for process in processes().values():
         if process.failed or process.state == "STOPPED":
             logger.info("%s is started again", process.name)
             start_process(process.name)
+        elif process.state == "EXITED" and services[process.name].every_up:
+            start_process(process.name)
 
 
 def start_process(name: str) -> None:
+    _forget_starts([name])
     rpc().startProcess(name, False)
 
 
 def _control(services: Services, program: str, *arguments: str) -> str:
     """The output of a program of the process manager."""
-    command = [str(VENV / "bin" / program), "-c", str(CONFIGURATION), *arguments]
-    done = subprocess.run(command, env=inherited(services), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # By its module: the scripts in bin/ name the folder in which they were installed.
+    command = [str(VENV / "bin/python"), "-m", f"supervisor.{program}", "-c", str(CONFIGURATION), *arguments]
+    environment = inherited() | {FOLDER_VARIABLE: str(STACK), NAME_VARIABLE: program}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise StackError(f"{program} failed: {done.stdout.strip()}")
     return done.stdout.strip()
 
 
-def inherited(services: Services) -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """The environment that all services get."""
-    # A setting goes to the services that have it and not to all, so that it ends when it is no longer set.
-    settings = {name for service in services.values() for name in service.settings}
-    return {name: value for name, value in os.environ.items() if name not in settings and not FOREIGN.match(name)}
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | LOCALE
 
 
 def write_configuration(services: Services) -> None:
-    """The process manager's configuration: it restarts what dies, and keeps each service's log. Raises NotAllowed."""
+    """The process manager's configuration, and a file per service for start.py.
+
+    The process manager restarts what dies, and keeps each service's log.
+    """
+    DATA.mkdir(parents=True, exist_ok=True)
+    SERVICES.mkdir(exist_ok=True)
+    _forget_starts(services)
     config = configparser.ConfigParser(interpolation=None)
     config["supervisord"] = {
-        "logfile": str(LOGS / "supervisord.log"),
+        "logfile": _configured(LOGS / "supervisord.log"),
         "logfile_maxbytes": "5MB",
         "logfile_backups": "1",
-        "pidfile": str(STACK / "supervisord.pid"),
+        "pidfile": _configured(STACK / "supervisord.pid"),
         "silent": "true",
     }
-    config["unix_http_server"] = {"file": str(SOCKET), "chmod": "0700"}
+    config["unix_http_server"] = {"file": _configured(SOCKET), "chmod": "0700"}
     config["rpcinterface:supervisor"] = {
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
-    config["supervisorctl"] = {"serverurl": f"unix://{SOCKET}"}
+    config["supervisorctl"] = {"serverurl": f"unix://{_configured(SOCKET)}"}
     for priority, service in enumerate(services.values()):
+        description = SERVICES / f"{service.name}.json"
+        own = {"command": service.command, "folder": str(service.folder), "environment": service.variables}
+        digest = hashlib.sha256(json.dumps([own, service.digest()]).encode()).hexdigest()[:16]
+        own["environment"] = {
+            **inherited(), **service.variables, FOLDER_VARIABLE: str(STACK), NAME_VARIABLE: service.name
+        }  # fmt: skip
+        description.write_text(json.dumps(own, indent=2) + "\n")
         config[f"program:{service.name}"] = {
-            "command": shlex.join(service.command).replace("%", "%%"),
-            "directory": str(service.folder).replace("%", "%%"),
+            "command": _command([str(VENV / "bin/python"), "-IS", str(Path(starter.__file__)), str(description)]),
             # The digest lets `update` see an edit.
-            "environment": _quoted(service.variables | {"FILES_DIGEST": service.digest()}),
+            "environment": f"DIGEST={digest},{NAME_VARIABLE}={service.name}",
             "priority": str(priority),  # stopped in the reverse order
             # One-shots: only a signal is an unexpected end. The rest: exit code 2 says that a restart wouldn't help.
             "autorestart": "unexpected",
@@ -115,22 +196,44 @@ def write_configuration(services: Services) -> None:
             "startsecs": "0",
             # Then it is killed, which loses nothing: Druid's indexer waits for tasks that never end by themselves, and
             # what they have not published yet is read from Kafka again.
-            "stopwaitsecs": "10",
+            "stopwaitsecs": str(STOP_WAIT),
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": str(LOGS / f"{service.name}.log"),
+            # Supervisor expands this option twice.
+            "stdout_logfile": _configured(LOGS / f"{service.name}.log").replace("%", "%%"),
             "stdout_logfile_maxbytes": "5MB",
             "stdout_logfile_backups": "1",
         }
-    with CONFIGURATION.open("w") as file:
+    with CONFIGURATION.open("w", encoding="utf-8") as file:
         config.write(file)
 
 
-def _quoted(environment: Mapping[str, str]) -> str:
-    for name, value in environment.items():
-        if re.search('["\n\r;#]', value):  # Supervisor's syntax can't quote these
-            raise NotAllowed(f"{name} is {value!r}: it must not hold a double quote, a line break, ; or #.")
-    return ",".join(f'{name}="{value.replace("%", "%%")}"' for name, value in environment.items())
+def _configured(path: Path) -> str:
+    """A path in the process manager's configuration: its own folder may have %, # or ; in its name."""
+    return f"%(here)s/{path.relative_to(STACK)}" if path.is_relative_to(STACK) else str(path)
+
+
+def _command(words: Iterable[str]) -> str:
+    """A command line in the process manager's configuration, where a blank before # or ; begins a comment."""
+    # Such a blank is inside single quotes: ending and beginning them puts something else before the # or ;.
+    return re.sub(r"(?<=\s)(?=[#;])", "''", shlex.join(words)).replace("%", "%%")
+
+
+def restarts(name: str) -> int:
+    """How often a service was started again since `make up`."""
+    starts = starter.read_starts(SERVICES / f"{name}.json")
+    return starts["restarts"] if starts else 0
+
+
+def waits(name: str) -> float:
+    """Seconds until a service that keeps ending is started again; 0 when it is started already."""
+    starts = starter.read_starts(SERVICES / f"{name}.json")
+    return max(0.0, starts["at"] - time.time()) if starts else 0.0
+
+
+def _forget_starts(names: Iterable[str]) -> None:
+    for name in names:
+        starter.starts_file(SERVICES / f"{name}.json").unlink(missing_ok=True)
 
 
 def memory(pid: int, children: bool = True) -> int:

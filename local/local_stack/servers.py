@@ -10,7 +10,7 @@ from local_stack.paths import DATA, JARS, ROOT, STACK
 from local_stack.service import Service, Setup
 
 LOG4J = ROOT / "druid/cluster/_common/log4j2.xml"
-LOG4J_OPTION = f"-Dlog4j2.configurationFile={LOG4J}"
+LOG4J_OPTION = f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"
 
 # Any 16 bytes in base64, the same at every setup of Kafka's log folder.
 CLUSTER_ID = "c2Vuc29yLWRhdGEtc3RhY2s"
@@ -49,7 +49,7 @@ def zookeeper(env: Mapping[str, str]) -> Service:
         ports={"ZOOKEEPER_PORT": port},
         data=[data],
         configuration={
-            configuration: f"dataDir={data}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
+            configuration: f"dataDir={data.relative_to(DATA)}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
             "admin.enableServer=false\nautopurge.purgeInterval=1\n"
         },
         files=[LOG4J, JARS / "druid/lib.installed"],
@@ -59,6 +59,7 @@ def zookeeper(env: Mapping[str, str]) -> Service:
 def kafka(env: Mapping[str, str], raw_topic: str) -> Service:
     """The broker, with the shared configuration and this mode's listeners and log folder appended."""
     broker, controller = f"127.0.0.1:{env['KAFKA_PORT']}", f"127.0.0.1:{env['KAFKA_CONTROLLER_PORT']}"
+    # Java reads such a file as Latin-1, and a comma would separate two folders: the paths in it are relative to DATA.
     data, configuration = DATA / "kafka", STACK / "kafka.properties"
     shared = ROOT / "kafka/server.properties"
     jars = ["-cp", f"{JARS / 'kafka'}/*"]
@@ -75,7 +76,7 @@ def kafka(env: Mapping[str, str], raw_topic: str) -> Service:
             + f"listeners=PLAINTEXT://{broker},CONTROLLER://{controller}\n"
             f"advertised.listeners=PLAINTEXT://{broker}\n"
             f"controller.quorum.voters=1@{controller}\n"
-            f"log.dirs={data}\n"
+            f"log.dirs={data.relative_to(DATA)}\n"
         },
         files=[LOG4J, JARS / "kafka.installed"],
         setup=Setup(

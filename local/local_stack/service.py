@@ -58,6 +58,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)  # what else it gets
     ports: Mapping[str, int] = field(default_factory=dict)  # by the variable in .env
     one_shot: bool = False
+    every_up: bool = False  # a one-shot that each `make up` runs again: it sets right what was changed meanwhile
     state_file: Path | None = None
     data: Sequence[Path] = ()  # folders that it writes to, below DATA
     configuration: Mapping[Path, str] = field(default_factory=dict)  # content by file, written before each start
@@ -78,11 +79,13 @@ class Service:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
 
-    def run_setup(self) -> None:
-        """Run the setup unless that was done. Raises StackError."""
+    def run_setup(self, environment: Mapping[str, str] | None = None) -> None:
+        """Run the setup unless that was done, with this process's environment or another. Raises StackError."""
         if not self.setup or self.setup.creates.exists():
             return
-        result = subprocess.run(self.setup.command, capture_output=True, text=True)
+        result = subprocess.run(
+            self.setup.command, cwd=self.folder, env=environment, capture_output=True, text=True, errors="replace"
+        )
         if result.returncode:
             output = (result.stderr or result.stdout).strip()[-500:]
             raise StackError(f"{self.name} could not be set up: {output}")

@@ -37,6 +37,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
             checks.when_finished(partial(checks.topics_exist, data.kafka, topics)),
             settings=values("REPLICATION_FACTOR"),
             one_shot=True,
+            every_up=True,
         ),
         servers.druid(env, "coordinator", "master/coordinator-overlord", health, "DERBY_PORT"),
         servers.druid(env, "broker", "query/broker", "/druid/broker/v1/readiness"),
@@ -49,6 +50,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
             checks.when_finished(partial(checks.supervisors_run, data.druid, data.datasources.values())),
             settings=values("DRUID_URL"),
             one_shot=True,
+            every_up=True,
         ),
         _script(
             "pyspark",
@@ -66,7 +68,11 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
                 "WATERMARK_DURATION",
                 "WINDOW_DURATION",
             ),
-            environment={"JAVA_HOME": str(Path(java()).resolve().parent.parent)},
+            environment={
+                "JAVA_HOME": str(Path(java()).resolve().parent.parent),
+                # Without it, Spark looks up the name of this machine, which may not resolve.
+                "SPARK_LOCAL_IP": "127.0.0.1",
+            },
             data=[DATA / "pyspark"],
             state_file=data.job_state_file,
         ),

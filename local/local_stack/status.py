@@ -1,23 +1,23 @@
 """`make status` and `make verify`."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 
 from local_stack import manager
 from local_stack.checks import health
 from local_stack.errors import StackError, Unhealthy
-from local_stack.paths import LOGS
+from local_stack.paths import LOGS, STACK
 from local_stack.pipeline import pipeline
+from local_stack.preflight import GIB
 from local_stack.services import ledger, services
-
-NOT_RUNNING = "The stack is not running: `make up` starts it."
 
 
 def status(environment: Mapping[str, str]) -> None:
     """A line for each service. Raises StackError when one of them is not healthy."""
     current = manager.processes()
     if not current:
-        raise StackError(NOT_RUNNING)
+        raise StackError(manager.not_running())
     unhealthy = []
     memory = {name: manager.memory(process.pid) for name, process in current.items()}
     total = sum(memory.values()) + manager.memory(manager.rpc().getPID(), children=False)
@@ -29,11 +29,14 @@ def status(environment: Mapping[str, str]) -> None:
         except Unhealthy as reason:
             unhealthy.append(name)
             description = f"NOT HEALTHY: {reason}"
+        if restarts := manager.restarts(name):
+            description += f" (restarted {restarts} time{'s' * (restarts != 1)} since `make up`)"
         print(f"{name:<18}{process.state.lower():<10}{memory[name] or '':>6}  {description}")
     print(f"{'all together':<28}{total:>6}")
     data = pipeline(environment)
     rows = ", ".join(f"{name} {data.rows(role):,}" for role, name in data.datasources.items())
-    print(f"\nrows in Druid: {rows}. Console: {data.druid.console}", flush=True)
+    print(f"\nrows in Druid: {rows}. Console: {data.druid.console}")
+    print(f"free disk space: {shutil.disk_usage(STACK).free / GIB:,.1f} GiB for {STACK}", flush=True)
     if unhealthy:
         raise StackError(f"Not healthy: {', '.join(unhealthy)}. The logs are in {LOGS}.")
 
@@ -44,7 +47,6 @@ def verify(environment: Mapping[str, str]) -> int:
     Raises StackError when the stack is not running, unless the user has set the address of another Kafka.
     """
     if "KAFKA_BOOTSTRAP_SERVERS" not in environment and not manager.processes():
-        raise StackError(NOT_RUNNING)
+        raise StackError(manager.not_running())
     script = ledger(environment)
-    all_services = {**services(environment), script.name: script}
-    return subprocess.run(script.command, env=manager.inherited(all_services) | script.variables).returncode
+    return subprocess.run(script.command, env=manager.inherited() | script.variables).returncode

@@ -2,62 +2,78 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import psutil
 
-from local_stack import manager
+from local_stack import folder, manager
 from local_stack.errors import StackError
-from local_stack.paths import DATA, LOGS, STACK
+from local_stack.paths import DATA, LOGS, SOCKET, STACK
+from local_stack.service import Service
 from local_stack.services import services
 
-STOP_LIMIT = 180  # seconds until everything must have stopped
+STOP_LIMIT = 180  # seconds that the process manager has to stop everything
 
 # What a stack creates in its folder, which may hold other things as well, besides what the services' rows name.
-FILES = ["logs/*.log*", "supervisord.*", "supervisor.sock*", "settings.json"]
+FILES = ["logs/*.log*", "services/*.json", "services/*.starts", "supervisord.*", "supervisor.sock*", "settings.*"]
 
 logger = logging.getLogger(__name__)
 
 
 def down(_: Mapping[str, str]) -> None:
     """Stop everything, the generator first and Kafka last; the data stays. Raises StackError."""
-    if not manager.processes():
+    if not manager.processes() and not manager.members():
         print("Nothing runs.", flush=True)
         return
-    pid = manager.rpc().getPID()
-    manager.rpc().shutdown()
-    logger.info("stopping ...")
-    try:
-        psutil.Process(pid).wait(timeout=STOP_LIMIT)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.TimeoutExpired:
-        raise StackError(
-            f"The process manager (process {pid}) still runs after {STOP_LIMIT} s: see {LOGS / 'supervisord.log'}."
-        ) from None
+    with folder.exclusive():
+        stop()
     logger.info("stopped; the data is kept")
+
+
+def stop() -> None:
+    """Stop the process manager and all services, and what was left of them when it was killed. Raises StackError."""
+    if manager.processes():
+        pid = manager.rpc().getPID()
+        manager.rpc().shutdown()
+        logger.info("stopping ...")
+        with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            psutil.Process(pid).wait(timeout=STOP_LIMIT)
+    if left := manager.stop_members():
+        logger.info("stopped what still ran without a process manager: %s", ", ".join(left))
 
 
 def reset(environment: Mapping[str, str]) -> None:
     """Stop, and remove Kafka's log, the checkpoint and Druid's data, all together: none fits without the others."""
-    down(environment)
     rows = services(environment).values()
+    if not folder.is_stack() and not manager.members():
+        print(f"There is no data of a stack in {STACK}.", flush=True)
+        return
+    with folder.exclusive():
+        stop()
+        remove(rows)
+    print("all data is removed; the next start is a first one", flush=True)
+
+
+def remove(rows: Collection[Service]) -> None:
+    """Remove what the services `rows` have made in the stack's folder, and nothing else. Raises StackError."""
     # The top folders: what a service has created beside the folders of its row goes, too.
     folders = {DATA / path.relative_to(DATA).parts[0] for row in rows for path in row.data}
     try:
-        for folder in folders:
-            if folder.exists():
-                shutil.rmtree(folder)
+        for path in folders:
+            if path.exists():
+                shutil.rmtree(path)
         for path in (
             *(path for row in rows for path in row.configuration),
             *(path for pattern in FILES for path in STACK.glob(pattern)),
+            SOCKET,
+            folder.LOCK,  # the last: until then the folder is a stack's
         ):
             path.unlink(missing_ok=True)
-        for folder in (DATA, LOGS, STACK):
-            if folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
+        for path in (DATA, LOGS, STACK / "services", STACK):
+            if path.exists() and not any(path.iterdir()):
+                path.rmdir()
     except OSError as error:
         raise StackError(
             f"Not all data could be removed ({error}): remove what is left in {STACK} before the next start."
         ) from error
-    print("all data is removed; the next start is a first one", flush=True)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 
-from local_stack import manager, preflight, settings
+from local_stack import folder, manager, preflight, settings
 from local_stack.checks import health
 from local_stack.env_file import env_file
 from local_stack.errors import StackError, Unhealthy
@@ -38,7 +38,7 @@ def up(environment: Mapping[str, str]) -> None:
 def check_contract(all_services: Services) -> None:
     """What is derived from schemas/ must be up to date. Raises StackError."""
     command = [str(VENV / "bin/python"), str(ROOT / "schemas/render.py"), "--check", "--quick"]
-    check = subprocess.run(command, env=manager.inherited(all_services), capture_output=True, text=True)
+    check = subprocess.run(command, env=manager.inherited(), capture_output=True, text=True)
     if check.returncode:
         raise StackError(messages((check.stderr or check.stdout).strip()))
 
@@ -53,17 +53,20 @@ def start(all_services: Services, given: Mapping[str, str]) -> None:
     """Start everything, or let a running stack take up what has changed."""
     if given:
         logger.info("settings from the environment: %s", ", ".join(f"{name}={given[name]}" for name in given))
-    for service in all_services.values():
-        service.prepare()
-    if manager.processes():
+    with folder.exclusive():
+        for service in all_services.values():
+            service.prepare()
+        if manager.processes():
+            settings.save(given)
+            manager.update(all_services)
+            return
+        if left := manager.stop_members():
+            logger.info("stopped what still ran without a process manager: %s", ", ".join(left))
+        preflight.check(all_services.values())
+        for service in all_services.values():
+            service.run_setup(manager.inherited())
         settings.save(given)
-        manager.update(all_services)
-        return
-    preflight.check(all_services.values())
-    for service in all_services.values():
-        service.run_setup()
-    settings.save(given)
-    manager.start(all_services)
+        manager.start(all_services)
 
 
 def wait_until_healthy(all_services: Iterable[Service], begin: float) -> None:

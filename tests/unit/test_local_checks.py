@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_stack import checks, logs
+from local_stack import checks, logs, manager
 from local_stack.druid import Druid
 from local_stack.errors import Unhealthy
 from local_stack.kafka import Kafka
@@ -45,6 +45,16 @@ def test_a_process_that_does_not_run_is_unhealthy_and_one_that_failed_with_its_l
     (tmp_path / "one.log").write_text("first\n2026-11-26T00:08:04.123Z ERROR one: NUM_ENTITIES is 0.\n")
     with pytest.raises(Unhealthy, match=f"^{seen}$"):
         checks.health(service(), one)
+
+
+def test_a_service_that_keeps_ending_is_unhealthy_with_its_last_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(logs, "LOGS", tmp_path)
+    (tmp_path / "one.log").write_text("2026-11-26T00:08:04.123Z ERROR one: No space.\n")
+    monkeypatch.setattr(manager, "waits", lambda _: 15.6)
+    with pytest.raises(Unhealthy, match=r"^keeps ending, is started again in 16 s \(No space\.\)$"):
+        checks.health(service(), process())
 
 
 def test_a_one_shot_is_checked_when_it_has_finished() -> None:

@@ -139,7 +139,8 @@ def test_a_wait_ends_when_the_stack_is_stopped(monkeypatch: pytest.MonkeyPatch, 
     def no_answer(*_: object) -> None:
         raise Unhealthy("no answer")
 
-    monkeypatch.setattr(manager, "processes", dict)
+    for name in ("processes", "members"):
+        monkeypatch.setattr(manager, name, dict)
     monkeypatch.setattr(Kafka, "offsets", no_answer)
-    with pytest.raises(StackError, match="^The stack was stopped.$"):
+    with pytest.raises(StackError, match="^The stack is not running"):
         run.wait_until_queryable(data, 0)

@@ -2,14 +2,17 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from xmlrpc.client import Fault
 
 import pytest
 import stack
+from local_stack import folder as folders
 from local_stack import logs, manager, preflight, servers, services, settings, status, stop, up
 from local_stack.errors import StackError
 from local_stack.service import Process, Service
@@ -24,14 +27,24 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (folder / "logs").mkdir()
     for name in ("logs/kafka0.log", "logs/kafka0.log.1", "logs/local.log", "supervisord.conf", "settings.json"):
         (folder / name).touch()
+    (folder / "services").mkdir()
     for name in ("kafka.properties", "zookeeper.properties", "data/druid/var/x", "data/generator/generator.json"):
         (folder / name).touch()
+    for name in ("stack.lock", "services/kafka0.json", "services/kafka0.starts"):
+        (folder / name).touch()
     for name, path in (("STACK", folder), ("DATA", folder / "data"), ("LOGS", folder / "logs")):
-        for module in (stop, services, servers):
+        for module in (stop, services, servers, folders):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, path)
-    monkeypatch.setattr(manager, "processes", dict)
+    monkeypatch.setattr(folders, "LOCK", folder / "stack.lock")
+    monkeypatch.setattr(stop, "SOCKET", folder / "supervisor.sock")
+    nothing_runs(monkeypatch)
     return folder
+
+
+def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("processes", "members"):
+        monkeypatch.setattr(manager, name, dict)
 
 
 def test_reset_removes_what_the_stack_made(folder: Path) -> None:
@@ -71,8 +84,10 @@ def main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
     """stack.py with the verb status, in a folder of its own; the logging of the tests is put back."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    for module in (stack, logs):
+    for module in (folders, logs):
         monkeypatch.setattr(module, "LOGS", tmp_path / "stack/logs")
+    monkeypatch.setattr(folders, "STACK", tmp_path / "stack")
+    monkeypatch.setattr(folders, "LOCK", tmp_path / "stack/stack.lock")
     monkeypatch.setattr(settings, "SETTINGS_FILE", tmp_path / "stack/settings.json")
     monkeypatch.setattr(sys, "argv", ["stack.py", "status"])
     monkeypatch.delenv("MAKEFLAGS", raising=False)
@@ -86,7 +101,7 @@ def main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
 def test_an_error_is_one_sentence_in_the_terminal_and_a_line_in_the_log(
     main: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main.setattr(manager, "processes", dict)
+    nothing_runs(main)
     assert stack.main() == 1
     assert not (tmp_path / "stack").exists()
     (tmp_path / "stack/logs").mkdir(parents=True)
@@ -116,6 +131,38 @@ def test_a_stack_that_is_being_stopped_is_named(main: pytest.MonkeyPatch, capsys
     assert "refuses (SHUTDOWN_STATE): is another command stopping the stack?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/data/one"), "No space left on device: '/data/one'. Check who owns"),
+        (KeyboardInterrupt(), "goes on in the background"),
+    ],
+)
+def test_what_ends_a_verb_early_is_one_sentence(
+    main: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, said: str
+) -> None:
+    def fail(_: Mapping[str, str]) -> None:
+        raise error
+
+    main.setitem(stack.VERBS, "status", fail)
+    assert stack.main() == 1
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_an_interrupted_reset_says_that_it_must_be_repeated(
+    main: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: Mapping[str, str]) -> None:
+        raise KeyboardInterrupt
+
+    main.setattr(sys, "argv", ["stack.py", "reset"])
+    main.setitem(stack.VERBS, "reset", interrupt)
+    assert stack.main() == 1
+    assert "run `make reset` again before the next start" in capsys.readouterr().err
+
+
 def test_a_verb_uses_the_settings_that_the_stack_was_started_with(main: pytest.MonkeyPatch) -> None:
     settings.save({"ROUTER_PORT": "9", "NUM_ENTITIES": "7"})
     main.setenv("NUM_ENTITIES", "8")
@@ -123,6 +170,25 @@ def test_a_verb_uses_the_settings_that_the_stack_was_started_with(main: pytest.M
     main.setitem(stack.VERBS, "status", seen.append)
     stack.main()
     assert (seen[0]["ROUTER_PORT"], seen[0]["NUM_ENTITIES"]) == ("9", "8")
+
+
+def test_status_shows_how_often_a_part_was_restarted_and_the_free_disk_space(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = "one", "two"
+    monkeypatch.setattr(manager, "processes", lambda: {name: Process(name, "RUNNING", 0, 0, 0) for name in names})
+    monkeypatch.setattr(manager, "rpc", lambda: SimpleNamespace(getPID=lambda: 0))
+    monkeypatch.setattr(manager, "restarts", {"one": 0, "two": 7}.get)
+    rows = {name: Service(name, ["true"], tmp_path, lambda _: "ready") for name in names}
+    monkeypatch.setattr(status, "services", lambda _: rows)
+    data = SimpleNamespace(datasources={}, druid=SimpleNamespace(console="http://druid"))
+    monkeypatch.setattr(status, "pipeline", lambda _: data)
+    monkeypatch.setattr(status, "STACK", tmp_path)
+    status.status({})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("  ready")
+    assert lines[2].endswith("  ready (restarted 7 times since `make up`)")
+    assert re.fullmatch(rf"free disk space: [\d,]+\.\d GiB for {tmp_path}", lines[-1])
 
 
 def test_verify_returns_the_exit_code_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +212,7 @@ def test_verify_needs_a_stack_that_runs_unless_the_user_sets_the_address_of_kafk
     monkeypatch.setattr(
         subprocess, "run", lambda command, **_: ran.append(command[1]) or subprocess.CompletedProcess(command, 0)
     )
-    monkeypatch.setattr(manager, "processes", dict)
+    nothing_runs(monkeypatch)
     with pytest.raises(StackError, match=r"^The stack is not running: `make up` starts it\.$"):
         status.verify({})
     assert not ran
@@ -172,6 +238,7 @@ class Started:
         monkeypatch.setattr(manager, "processes", lambda: one if running else {})
         for name in ("start", "update"):
             monkeypatch.setattr(manager, name, lambda _, name=name: self.calls.append(name))
+        monkeypatch.setattr(manager, "stop_members", list)
         monkeypatch.setattr(preflight, "check", lambda _: self.calls.append("preflight"))
 
 
@@ -180,6 +247,8 @@ def test_the_settings_that_a_stack_is_started_with_are_kept_and_logged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, running: bool, calls: list[str]
 ) -> None:
     monkeypatch.setattr(settings, "SETTINGS_FILE", tmp_path / "settings.json")
+    for name, path in (("STACK", tmp_path), ("LOCK", tmp_path / "stack.lock")):
+        monkeypatch.setattr(folders, name, path)
     caplog.set_level(logging.INFO)
     given = up.settings_given(services.services({}), {"NUM_ENTITIES": "7", "KAFKA_PORT": "1", "PATH": "/bin"})
     assert given == {"NUM_ENTITIES": "7", "KAFKA_PORT": "1"}

@@ -1,0 +1,62 @@
+"""Destructive: the process manager is killed, or its services are changed behind its back; the verbs put that right."""
+
+import psutil
+import pytest
+import requests
+from local_stack.manager import FOLDER_VARIABLE, MANAGER, NAME_VARIABLE
+from pipeline import AGGREGATED, RAW, REJECTED, Pipeline, poll_until
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def members(stack: Pipeline) -> dict[str, psutil.Process]:
+    """The processes of the stack by their names, one of each."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            continue
+        if environment.get(FOLDER_VARIABLE) == str(stack.folder):
+            found[environment[NAME_VARIABLE]] = process
+    return found
+
+
+def kill_manager(stack: Pipeline) -> None:
+    manager = members(stack)[MANAGER]
+    manager.kill()
+    poll_until("the process manager's end", lambda: not manager.is_running(), 10)
+
+
+def test_supervisors_that_were_suspended_or_terminated_run_again_after_make_up(stack: Pipeline) -> None:
+    url = f"{stack.router}/druid/indexer/v1/supervisor"
+    for name, change in ((RAW, "suspend"), (AGGREGATED, "terminate"), (REJECTED, "suspend")):
+        assert requests.post(f"{url}/{name}/{change}", timeout=30).ok
+    assert not stack.is_healthy()
+    stack.started("up", SCRIPT_DURATION="0")
+    assert stack.is_healthy()
+    stack.verify()
+
+
+def test_every_verb_finds_what_a_killed_process_manager_left(stack: Pipeline) -> None:
+    kill_manager(stack)
+    status = stack.make("status")
+    assert status.returncode != 0
+    assert "The process manager was killed" in status.stdout
+    assert "kafka0" in status.stdout
+    before = members(stack)
+    stack.started("up", SCRIPT_DURATION="5")
+    assert not any(process.is_running() for process in before.values())
+    stack.started("run", SCRIPT_DURATION="5")
+    stack.verify()
+
+    kill_manager(stack)
+    stack.started("down")
+    assert not members(stack)
+    stack.started("up", SCRIPT_DURATION="0")
+    stack.verify()
+
+    kill_manager(stack)
+    stack.started("reset")
+    assert not members(stack)
+    assert not stack.folder.exists()

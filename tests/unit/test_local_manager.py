@@ -1,0 +1,236 @@
+"""Without Docker: the process manager itself, with services that need neither Java nor a port."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from local_stack import folder, logs, manager, paths, preflight, settings, stop, up
+from local_stack.errors import StackError
+from local_stack.service import Service
+
+SLEEP = [sys.executable, "-c", "import os, time; print(os.getcwd(), os.environ['WORDS'], flush=True); time.sleep(100)"]
+WORDS = """10 seconds # or "so"; 50 % ü\n'it's' $HOME \\"""
+
+
+@pytest.fixture
+def in_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
+    """Lets the stack be in another folder, and stops what runs of it in the end."""
+
+    def use(stack: Path) -> Path:
+        values = {
+            "STACK": stack,
+            "DATA": stack / "data",
+            "LOGS": stack / "logs",
+            "SERVICES": stack / "services",
+            "SETTINGS_FILE": stack / "settings.json",
+            "CONFIGURATION": stack / "supervisord.conf",
+            "SOCKET": paths.socket_path(stack),
+            "LOCK": stack / "stack.lock",
+            "VENV": Path(sys.prefix),
+        }
+        for module in (manager, folder, stop, settings, logs, up):
+            for name, value in values.items():
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, value)
+        (stack / "logs").mkdir(parents=True)
+        return stack
+
+    monkeypatch.setattr(preflight, "check", lambda _: None)
+    yield use
+    manager.stop_members()
+
+
+@pytest.fixture
+def stack(in_folder: Callable[[Path], Path], tmp_path: Path) -> Path:
+    return in_folder(tmp_path / "stack")
+
+
+def service(stack: Path, name: str = "one", command: list[str] = SLEEP, **row: bool) -> Service:
+    data = stack / "data" / name
+    return Service(name, command, data, lambda _: "well", settings={"WORDS": WORDS}, data=[data], **row)
+
+
+def start(*services: Service) -> None:
+    up.start({row.name: row for row in services}, {})
+
+
+def wait_for(check: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, check()
+        time.sleep(0.05)
+
+
+def runs(*names: str) -> bool:
+    """Whether just these services run, and have become what start.py starts."""
+    return sorted(name for name in manager.members().values() if name != manager.MANAGER) == sorted(names)
+
+
+def manager_process() -> psutil.Process:
+    return next(process for process, name in manager.members().items() if name == manager.MANAGER)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "100% done, Project #2 ;x", "half%sure/%(here)s/a+b=c", "müller/проект", "it's \"so\" $HOME `id` \\n",
+        "a folder whose name is long " * 8,
+    ],
+)  # fmt: skip
+def test_a_stack_runs_in_a_folder_of_any_name(in_folder: Callable[[Path], Path], tmp_path: Path, name: str) -> None:
+    stack = in_folder(tmp_path / name)
+    start(service(stack))
+    log = stack / "logs/one.log"
+    wait_for(lambda: log.exists() and log.read_text() == f"{stack / 'data/one'} {WORDS}\n")
+    assert manager.processes()["one"].state == "RUNNING"
+    start(service(stack))  # the same again: nothing is to be done
+    stop.down({})
+    assert not manager.members()
+
+
+def test_the_programs_of_the_environment_that_name_its_first_folder_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, stack: Path, tmp_path: Path
+) -> None:
+    """As in a checkout that was moved."""
+    moved = tmp_path / "moved"
+    (moved / "bin").mkdir(parents=True)
+    (moved / "bin/python").symlink_to(os.path.realpath(sys.executable))
+    (moved / "lib").symlink_to(Path(sys.prefix) / "lib")
+    (moved / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
+    monkeypatch.setattr(manager, "VENV", moved)
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    start(service(stack))
+
+
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_a_lost_process_manager_left_is_named_stopped_and_started_again(
+    monkeypatch: pytest.MonkeyPatch, stack: Path, way: signal.Signals
+) -> None:
+    before = socket.getdefaulttimeout()
+    monkeypatch.setattr(manager, "STOP_WAIT", 1)
+    start(service(stack), service(stack, "two"))
+    wait_for(lambda: runs("one", "two"))
+    services = {process for process, name in manager.members().items() if name != manager.MANAGER}
+    lost = manager_process()
+    lost.send_signal(way)
+    socket.setdefaulttimeout(1)  # as stack.py does
+    try:
+        if way == signal.SIGKILL:
+            wait_for(lambda: not lost.is_running())
+        assert manager.processes() == {}
+        with pytest.raises(
+            StackError, match=r"was killed or doesn't answer, .*still run .*one.*`make down` stops them"
+        ):
+            manager.running()
+        start(service(stack), service(stack, "two"))
+    finally:
+        socket.setdefaulttimeout(before)
+    assert not any(process.is_running() for process in (lost, *services))
+    wait_for(lambda: runs("one", "two"))
+    manager_process().kill()
+    wait_for(lambda: not manager.processes())
+    stop.down({})
+    assert not manager.members()
+
+
+def test_nothing_is_removed_while_a_process_of_the_stack_is_left(monkeypatch: pytest.MonkeyPatch, stack: Path) -> None:
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    manager_process().kill()
+    monkeypatch.setattr(psutil, "wait_procs", lambda left, timeout: ([], left))
+    with monkeypatch.context() as patch:
+        for end in ("terminate", "kill"):
+            patch.setattr(psutil.Process, end, lambda _: None)
+        with pytest.raises(StackError, match=r"^one \(process \d+\) can't be stopped"):
+            stop.reset({})
+    assert (stack / "data/one").is_dir()
+
+
+def test_other_stacks_and_other_programs_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, stack: Path, tmp_path: Path
+) -> None:
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "STACK", tmp_path / "another")
+        assert manager.members() == {}
+        assert manager.stop_members() == []
+    assert runs("one")
+
+
+def test_a_part_that_can_not_start_waits_longer_each_time_and_is_counted(stack: Path) -> None:
+    start(service(stack, command=["sh", "-c", "echo no way; exit 3"]))
+    wait_for(lambda: manager.restarts("one") == 2)  # the first restart after 1 s, the second 2 s later
+    wait_for(lambda: manager.restarts("one") == 3)
+    assert manager.waits("one") > 2
+    assert (stack / "logs/one.log").read_text() == "no way\n" * 3
+    start(service(stack))  # `make up` after a fix: at once
+    wait_for(lambda: "seconds" in (stack / "logs/one.log").read_text())
+    assert manager.restarts("one") == manager.waits("one") == 0
+
+
+def test_make_up_repeats_the_one_shots_that_set_things_right_and_no_others(stack: Path) -> None:
+    def row(name: str, every_up: bool) -> Service:
+        return service(stack, name, ["sh", "-c", "echo done"], one_shot=True, every_up=every_up)
+
+    def times(name: str) -> int:
+        log = stack / f"logs/{name}.log"
+        return log.read_text().count("done") if log.exists() else 0
+
+    rows = row("topics", True), row("generator", False)
+    start(*rows)
+    wait_for(lambda: [process.finished for process in manager.processes().values()] == [True, True])
+    start(*rows)
+    wait_for(lambda: times("topics") == 2)
+    wait_for(lambda: [process.finished for process in manager.processes().values()] == [True, True])
+    assert (times("topics"), times("generator")) == (2, 1)
+
+
+def test_a_stack_of_another_user_is_named(monkeypatch: pytest.MonkeyPatch, stack: Path) -> None:
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(
+        StackError, match=r"was started by user \d+, and this command runs as user 4711: run it as that"
+    ):
+        manager.processes()
+
+
+def test_a_stack_whose_folder_was_moved_while_it_ran_is_named_and_can_be_stopped(
+    monkeypatch: pytest.MonkeyPatch, in_folder: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    first = in_folder(tmp_path / "first")
+    start(service(first))
+    wait_for(lambda: runs("one"))
+    processes = list(manager.members())
+    moved = first.rename(tmp_path / "moved")
+    (tmp_path / "unused").mkdir()
+    in_folder(tmp_path / "unused/stack")
+    for name in ("STACK", "DATA", "LOGS", "SERVICES", "CONFIGURATION", "SOCKET"):
+        monkeypatch.setattr(manager, name, moved / getattr(manager, name).relative_to(tmp_path / "unused/stack"))
+    try:
+        with pytest.raises(StackError, match="was moved while the stack was running: `make down`, then `make up`"):
+            start(service(moved))
+        stop.down({})
+    finally:
+        left = psutil.wait_procs(processes, timeout=5)[1]
+        for process in left:
+            process.kill()
+    assert not left
+
+
+@pytest.mark.parametrize("depth", [1, 10, 100])
+def test_the_path_of_the_socket_is_short_enough_for_every_system(depth: int) -> None:
+    stack = Path("/", *["проект"] * depth)
+    found = paths.socket_path(stack)
+    assert len(os.fsencode(found)) <= paths.LONGEST_SOCKET
+    assert found == paths.socket_path(stack)
+    assert found != paths.socket_path(stack / "another")
+    assert (found.parent == stack) == (depth == 1)
