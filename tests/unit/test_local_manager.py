@@ -68,8 +68,10 @@ def wait_for(check: Callable[[], object], seconds: float = 20) -> None:
 
 
 def runs(*names: str) -> bool:
-    """Whether just these services run, and have become what start.py starts."""
-    return sorted(name for name in manager.members().values() if name != manager.MANAGER) == sorted(names)
+    """Whether just these services run, and have written their first line."""
+    found = sorted(name for name in manager.members().values() if name != manager.MANAGER)
+    texts = [log.read_text() for name in names if (log := stop.LOGS / f"{name}.log").exists()]
+    return found == sorted(names) and len(texts) == len(names) and all(WORDS in text for text in texts)
 
 
 def manager_process() -> psutil.Process:
