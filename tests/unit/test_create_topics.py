@@ -1,4 +1,4 @@
-"""create_topics.py: which topics it creates, and what it refuses; with a fake Kafka."""
+"""create_topics.py: which topics it creates, what it aligns, and what it refuses; with a fake Kafka."""
 
 import logging
 import sys
@@ -7,19 +7,24 @@ from typing import Any
 
 import create_topics
 import pytest
+from kafka.admin import ConfigResource
 from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError
 from repository import ROOT, assert_one_sentence, run_script
 from service.contract import Topic, topics
 
+BROKER = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime", "retention.ms": "604800000"}
 SETTINGS = create_topics.Settings(kafka_bootstrap_servers="kafka:1", replication_factor=1)
 
 
 class FakeAdmin:
-    """Kafka's admin client, with the number of partitions of each topic."""
+    """Kafka's admin client, with the number of partitions and the own settings of each topic."""
 
-    def __init__(self, **partitions: int) -> None:
+    def __init__(self, own: dict[str, dict[str, str]] | None = None, refuses: str = "OK", **partitions: int) -> None:
         self.partitions = dict(partitions)
+        self.own = own or {}
+        self.refuses = refuses
         self.created: dict[str, Any] = {}
+        self.altered: dict[str, Any] = {}
         self.waited_for: list[str] = []
 
     def __call__(self, **_: Any) -> "FakeAdmin":
@@ -37,6 +42,7 @@ class FakeAdmin:
                 raise TopicAlreadyExistsError
             self.created[name] = options
             self.partitions[name] = options["num_partitions"]
+            self.own[name] = options["configs"]
 
     def wait_for_topics(self, names: list[str], timeout_ms: int) -> None:
         assert timeout_ms == 30_000
@@ -44,6 +50,21 @@ class FakeAdmin:
 
     def describe_topics(self, names: Collection[str]) -> list[dict[str, Any]]:
         return [{"name": name, "partitions": [{}] * self.partitions[name]} for name in names]
+
+    def describe_configs(self, resources: list[ConfigResource], config_filter: str) -> dict[str, Any]:
+        assert config_filter == "all"
+        [resource] = resources
+        found = {name: {"value": value, "config_source": "DEFAULT_CONFIG"} for name, value in BROKER.items()}
+        for name, value in self.own.get(resource.name, {}).items():
+            found[name] = {"value": value, "config_source": "DYNAMIC_TOPIC_CONFIG"}
+        return {"topic": {resource.name: found}}
+
+    def alter_configs(self, resources: list[ConfigResource]) -> dict[str, Any]:
+        [resource] = resources
+        if self.refuses == "OK":
+            self.altered[resource.name] = resource.configs
+            self.own.setdefault(resource.name, {}).update(resource.configs)
+        return {"topic": {resource.name: self.refuses}}
 
 
 def new(partitions: int, replicas: int = 1, **configs: str) -> dict[str, Any]:
@@ -54,12 +75,24 @@ def new(partitions: int, replicas: int = 1, **configs: str) -> dict[str, Any]:
     }
 
 
-def topic(name: str, partitions: int, **config: str) -> Topic:
+def topic(name: str, partitions: int, key: str | None, **config: str) -> Topic:
     options = {each.replace("_", "."): value for each, value in config.items()}
-    return Topic(name, name, name, partitions, options, key=None, datasource=None, schema={})
+    return Topic(name, name, name, partitions, options, key=key, datasource=None, schema={})
 
 
-WANTED = [topic("readings", 2, message_timestamp_type="LogAppendTime"), topic("windows", 2), topic("tokens", 1)]
+WANTED = [
+    topic("readings", 2, "entity", message_timestamp_type="LogAppendTime"),
+    topic("windows", 2, "entity"),
+    topic("tokens", 1, None),
+]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, admin: FakeAdmin) -> int:
+    """The exit code of the program."""
+    monkeypatch.setattr(create_topics, "KafkaAdminClient", admin)
+    monkeypatch.setattr(create_topics.log, "configure", lambda _: None)
+    monkeypatch.setattr(create_topics, "topics", lambda _: {each.role: each for each in WANTED})
+    return create_topics.main()
 
 
 def test_topics_are_created_with_their_partitions_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,17 +135,71 @@ def test_the_replication_factor_is_a_setting(monkeypatch: pytest.MonkeyPatch) ->
     assert {options["replication_factor"] for options in admin.created.values()} == {3}
 
 
-def test_another_number_of_partitions_is_refused(
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_another_number_of_partitions_is_accepted_where_records_have_keys(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, partitions: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    admin = FakeAdmin(windows=partitions)
+    assert run(monkeypatch, admin) == 0
+    assert admin.partitions["windows"] == partitions
+    assert f"topic windows: exists with {partitions} partitions instead of 2" in caplog.messages
+
+
+def test_a_second_partition_is_refused_where_the_records_are_one_sequence(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
-    monkeypatch.setattr(create_topics, "KafkaAdminClient", FakeAdmin(readings=3))
-    monkeypatch.setattr(create_topics.log, "configure", lambda _: None)
-    monkeypatch.setattr(create_topics, "topics", lambda _: {each.role: each for each in WANTED})
-    assert create_topics.main() == 1
+    assert run(monkeypatch, FakeAdmin(tokens=2)) == 1
     assert caplog.messages == [
-        "Topic readings has 3 partitions, but schemas/topics.json says 2: set its partitions there to 3, or"
-        " remove all data and start again (`make reset` or `docker compose down --volumes`)."
+        "Topic tokens has 2 partitions, but its records are one sequence and must be in 1: the windows job would not"
+        " find the newest one. If nothing has been written to the topic, delete it, and the next start creates it."
+        " Otherwise remove all data and start again (`make reset` or `docker compose down --volumes`)."
+    ]
+
+
+def test_the_windows_jobs_topics_of_one_sequence_are_those_without_a_key() -> None:
+    assert {role for role, each in topics({}).items() if each.key is None} == {"progress", "control"}
+
+
+def test_a_topic_made_beforehand_gets_the_settings_of_the_contract(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    admin = FakeAdmin({"windows": {"cleanup.policy": "compact"}}, readings=2, windows=2)
+    assert run(monkeypatch, admin) == 0
+    assert admin.altered == {
+        "readings": {"message.timestamp.type": "LogAppendTime"},
+        "windows": {"cleanup.policy": "delete"},
+    }
+    assert caplog.messages == [
+        "topic readings: had the settings message.timestamp.type=CreateTime,"
+        " now has message.timestamp.type=LogAppendTime",
+        "topic windows: had the settings cleanup.policy=compact, now has cleanup.policy=delete",
+    ]
+    caplog.clear()
+    assert run(monkeypatch, admin) == 0
+    assert caplog.messages == []
+
+
+def test_other_settings_of_a_topic_stay_and_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    admin = FakeAdmin({"windows": {"retention.ms": "3600000"}}, windows=2)
+    assert run(monkeypatch, admin) == 0
+    assert admin.altered == {}
+    assert "topic windows: keeps its own settings retention.ms=3600000" in caplog.messages
+
+
+def test_settings_that_kafka_refuses_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    assert run(monkeypatch, FakeAdmin(readings=2, refuses="not authorized")) == 1
+    assert caplog.messages == [
+        "Topic readings needs the settings message.timestamp.type=LogAppendTime, but Kafka refuses to set them: not"
+        " authorized. Set them with Kafka's kafka-configs.sh, and start again."
     ]
 
 
