@@ -9,6 +9,7 @@ from typing import Any
 from service.contract import Topic
 
 TEMPLATE = json.loads((Path(__file__).parent / "template.json").read_text())
+KAFKA_TIMESTAMP = "kafka.timestamp"  # the column with Kafka's timestamp of a record
 DRUID_TYPES = {"integer": "long", "number": "double", "string": "string"}
 
 Json = dict[str, Any]
@@ -36,11 +37,11 @@ def render(topic: Topic) -> Json:
         key = topic.key
         data["transformSpec"]["transforms"] = [_as_text(key)] if key and key in topic.schema["properties"] else []
         data["transformSpec"]["filter"] = {"type": "and", "fields": list(_conditions(topic, timestamp))}
-        # With Kafka's own timestamp of a record, which the filter needs. Of the payload only the fields of the schema
-        # are read: a field of the same name would take the place of Kafka's timestamp.
-        fields = [{"type": "root", "name": name} for name in topic.schema["properties"]]
-        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": fields}}
-        io["inputFormat"] = {"type": "kafka", "valueFormat": payload}
+        # With Kafka's own timestamp of a record, which the filter needs. A field of that name in the payload would take
+        # its place; so the payload's is looked for where no valid record has any: inside the event time, a text.
+        nothing = {"type": "tree", "name": KAFKA_TIMESTAMP, "nodes": [timestamp, KAFKA_TIMESTAMP]}
+        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing]}}
+        io["inputFormat"] = {"type": "kafka", "timestampColumnName": KAFKA_TIMESTAMP, "valueFormat": payload}
     else:
         del data["transformSpec"]
     return rendered
@@ -75,7 +76,7 @@ def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
             yield _regex(name, field["pattern"])
             yield _expression(
                 f"__time >= timestamp_parse('{field['x-earliest']}')"
-                f' && __time <= "kafka.timestamp" + {field["x-seconds-ahead"] * 1000}'
+                f' && __time <= "{KAFKA_TIMESTAMP}" + {field["x-seconds-ahead"] * 1000}'
             )
         elif name == topic.key:
             # Of what _as_text() makes of it. A dot in Java's regular expressions is a character, not half of one.

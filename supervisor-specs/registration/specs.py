@@ -65,7 +65,7 @@ def differences(spec: Mapping[str, Any], rendered: Mapping[str, Any]) -> Iterato
     yield from (f"column {name} is not in the schema" for name in have_columns if name not in want_columns)
     want_format = rendered["spec"]["ioConfig"]["inputFormat"]
     have_format = spec["spec"]["ioConfig"]["inputFormat"]
-    if want_format["type"] == "kafka" and have_format != want_format:  # it names the fields that are read
+    if want_format["type"] == "kafka" and have_format != want_format:  # it protects Kafka's own columns
         yield f"inputFormat is {json.dumps(have_format)} instead of {json.dumps(want_format)}"
     have_transforms, want_transforms = _transforms(have), _transforms(want)
     if have_transforms != want_transforms:

@@ -115,9 +115,10 @@ SIGNALS = [
 
 
 def raw_spec(dimensions: list[tuple[str, str]], conditions: list[dict[str, Any]]) -> dict[str, Any]:
-    fields = [{"type": "root", "name": name} for name in RAW_FIELDS]
-    payload = {"type": "json", "flattenSpec": {"useFieldDiscovery": False, "fields": fields}}
-    result = spec("sensor-data-raw", "time", dimensions, inputFormat={"type": "kafka", "valueFormat": payload})
+    nothing = {"type": "tree", "name": "kafka.timestamp", "nodes": ["time", "kafka.timestamp"]}
+    payload = {"type": "json", "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing]}}
+    kafka = {"type": "kafka", "timestampColumnName": "kafka.timestamp", "valueFormat": payload}
+    result = spec("sensor-data-raw", "time", dimensions, inputFormat=kafka)
     result["spec"]["dataSchema"]["transformSpec"] = {
         "filter": {"type": "and", "fields": conditions},
         "transforms": [
@@ -339,7 +340,7 @@ def conditions(values: dict[str, Any]) -> list[Any]:
         (
             "sensor-data-raw",
             lambda values: values["ioConfig"]["inputFormat"]["valueFormat"].pop("flattenSpec"),
-            'inputFormat is {"type": "kafka", "valueFormat": {"type": "json"}} instead of {"type": "kafka", ',
+            'inputFormat is {"type": "kafka", "timestampColumnName": "kafka.timestamp", "valueFormat": {"type": ',
         ),
         (
             "sensor-data-rejected",
