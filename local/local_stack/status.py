@@ -10,6 +10,7 @@ from local_stack.errors import StackError, Unhealthy
 from local_stack.paths import LOGS, STACK
 from local_stack.pipeline import pipeline
 from local_stack.preflight import GIB
+from local_stack.service import Process
 from local_stack.services import ledger, services
 
 
@@ -19,10 +20,13 @@ def status(environment: Mapping[str, str]) -> None:
     if not current:
         raise StackError(manager.not_running())
     unhealthy = []
+    all_services = services(environment)
+    for name in all_services:  # an interrupted `make up` may have removed one that it was going to change
+        current.setdefault(name, Process(name, "STOPPED", 0, 0, 0))
     memory = {name: manager.memory(process.pid) for name, process in current.items()}
     total = sum(memory.values()) + manager.memory(manager.rpc().getPID(), children=False)
     print(f"{'service':<18}{'state':<10}{'MiB':>6}  health")
-    for name, service in services(environment).items():
+    for name, service in all_services.items():
         process = current[name]
         try:
             description = health(service, process)

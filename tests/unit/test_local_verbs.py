@@ -172,18 +172,33 @@ def test_a_verb_uses_the_settings_that_the_stack_was_started_with(main: pytest.M
     assert (seen[0]["ROUTER_PORT"], seen[0]["NUM_ENTITIES"]) == ("9", "8")
 
 
-def test_status_shows_how_often_a_part_was_restarted_and_the_free_disk_space(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names = "one", "two"
-    monkeypatch.setattr(manager, "processes", lambda: {name: Process(name, "RUNNING", 0, 0, 0) for name in names})
+def stack_of(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> dict[str, Process]:
+    """Lets `make status` see services that run; returns what the process manager knows."""
+    known = {name: Process(name, "RUNNING", 0, 0, 0) for name in names}
+    monkeypatch.setattr(manager, "processes", lambda: known)
     monkeypatch.setattr(manager, "rpc", lambda: SimpleNamespace(getPID=lambda: 0))
-    monkeypatch.setattr(manager, "restarts", {"one": 0, "two": 7}.get)
-    rows = {name: Service(name, ["true"], tmp_path, lambda _: "ready") for name in names}
+    rows = {name: Service(name, ["true"], folder, lambda _: "ready") for name in names}
     monkeypatch.setattr(status, "services", lambda _: rows)
     data = SimpleNamespace(datasources={}, druid=SimpleNamespace(console="http://druid"))
     monkeypatch.setattr(status, "pipeline", lambda _: data)
-    monkeypatch.setattr(status, "STACK", tmp_path)
+    monkeypatch.setattr(status, "STACK", folder)
+    return known
+
+
+def test_a_service_that_an_interrupted_make_up_removed_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del stack_of(monkeypatch, tmp_path, "one", "two")["two"]
+    with pytest.raises(StackError, match=r"^Not healthy: two\."):
+        status.status({})
+    assert "NOT HEALTHY: stopped" in capsys.readouterr().out
+
+
+def test_status_shows_how_often_a_part_was_restarted_and_the_free_disk_space(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack_of(monkeypatch, tmp_path, "one", "two")
+    monkeypatch.setattr(manager, "restarts", {"one": 0, "two": 7}.get)
     status.status({})
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].endswith("  ready")
