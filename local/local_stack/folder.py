@@ -54,7 +54,7 @@ def _not_usable(path: Path, reason: str) -> str:
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     return (
         f"{path} can't be used ({reason}): {there} belongs to {_name(there.stat().st_uid)}, and this command runs as"
-        f" {_name(os.getuid())}. Run it as that user, change the owner of {STACK}, or set STACK_DIR to another folder."
+        f" {_name(os.getuid())}. Run it as that user, or set STACK_DIR to another folder."
     )
 
 
