@@ -3,9 +3,11 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -137,6 +139,35 @@ def test_what_a_lost_process_manager_left_is_named_stopped_and_started_again(
     wait_for(lambda: not manager.processes())
     stop.down({})
     assert not manager.members()
+
+
+UP = """
+import sys
+from pathlib import Path
+from local_stack import manager, preflight, up
+from local_stack.paths import DATA
+from local_stack.service import Service
+manager.VENV = Path(sys.prefix)
+preflight.check = lambda _: None
+(DATA.parent / "logs").mkdir(parents=True, exist_ok=True)
+row = Service("one", sys.argv[2:], DATA / "one", lambda _: "well", settings={"WORDS": sys.argv[1]}, data=[DATA / "one"])
+up.start({"one": row}, {})
+"""
+
+
+def test_ctrl_c_at_any_point_of_a_start_leaves_what_the_next_start_puts_right(stack: Path) -> None:
+    environment = os.environ | {"STACK_DIR": str(stack), "PYTHONPATH": os.pathsep.join(sys.path)}
+    for tenths in (2, 4, 5, 6, 7, 8, 10, 14):
+        words = f"{WORDS} {tenths}"  # another setting each time, as a running stack has to take up
+        begun = subprocess.Popen([sys.executable, "-c", UP, words, *SLEEP], env=environment, start_new_session=True)
+        time.sleep(tenths / 10)
+        with suppress(ProcessLookupError):
+            os.killpg(begun.pid, signal.SIGINT)
+        begun.wait(timeout=30)
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    assert sorted(manager.members().values()) == ["one", manager.MANAGER]
+    assert manager.processes()["one"].state == "RUNNING"
 
 
 def test_nothing_is_removed_while_a_process_of_the_stack_is_left(monkeypatch: pytest.MonkeyPatch, stack: Path) -> None:
