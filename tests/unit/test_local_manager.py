@@ -155,7 +155,10 @@ up.start({"one": row}, {})
 """
 
 
-def test_ctrl_c_at_any_point_of_a_start_leaves_what_the_next_start_puts_right(stack: Path) -> None:
+def test_ctrl_c_at_any_point_of_a_start_leaves_what_the_next_start_puts_right(
+    monkeypatch: pytest.MonkeyPatch, stack: Path
+) -> None:
+    monkeypatch.setattr(folder, "LOCK_LIMIT", 20)
     environment = os.environ | {"STACK_DIR": str(stack), "PYTHONPATH": os.pathsep.join(sys.path)}
     for tenths in (2, 4, 5, 6, 7, 8, 10, 14):
         words = f"{WORDS} {tenths}"  # another setting each time, as a running stack has to take up
