@@ -177,8 +177,8 @@ def test_nothing_is_removed_while_a_process_of_the_stack_is_left(monkeypatch: py
     start(service(stack))
     wait_for(lambda: runs("one"))
     manager_process().kill()
-    monkeypatch.setattr(psutil, "wait_procs", lambda left, timeout: ([], left))
     with monkeypatch.context() as patch:
+        patch.setattr(psutil, "wait_procs", lambda left, timeout: ([], left))
         for end in ("terminate", "kill"):
             patch.setattr(psutil.Process, end, lambda _: None)
         with pytest.raises(StackError, match=r"^one \(process \d+\) can't be stopped"):
