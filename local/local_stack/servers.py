@@ -77,6 +77,7 @@ def kafka(env: Mapping[str, str], raw_topic: str) -> Service:
             f"advertised.listeners=PLAINTEXT://{broker}\n"
             f"controller.quorum.voters=1@{controller}\n"
             f"log.dirs={data.relative_to(DATA)}\n"
+            f"log.retention.bytes={env['KAFKA_RETENTION_BYTES']}\n"
         },
         files=[LOG4J, JARS / "kafka.installed"],
         setup=Setup(

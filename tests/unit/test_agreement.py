@@ -36,18 +36,23 @@ def constants(name: str) -> dict[str, Any]:
     return {each: value for each, value in values.items() if each.islower() and not each.startswith("_")}
 
 
+def in_compose(name: str) -> dict[str, None]:
+    """The settings that docker-compose.yml gives a service."""
+    return {each: value for each, value in COMPOSE[name]["environment"].items() if not each.endswith("_proxy")}
+
+
 @every_script
 def test_a_scripts_constants_are_its_settings_and_both_modes_pass_them_through(name: str) -> None:
     fields = {field.name for field in dataclasses.fields(import_module(SETTINGS[name]).Settings)}
     assert set(constants(name)) == fields
     passed = {field.upper() for field in fields} | TOPIC_SETTINGS
     assert set(ROWS[name].settings) == passed
-    assert set(COMPOSE[name]["environment"]) == passed
+    assert set(in_compose(name)) == passed
 
 
 @every_script
 def test_a_setting_that_is_not_set_leaves_the_constant(name: str) -> None:
-    assert set(COMPOSE[name]["environment"].values()) == {None}  # passed through
+    assert set(in_compose(name).values()) == {None}  # passed through
     addresses_and_paths = {"KAFKA_BOOTSTRAP_SERVERS", "DRUID_URL", "CHECKPOINT_LOCATION"}
     addresses_and_paths |= {"GENERATOR_STATE_FILE", "WINDOWS_JOB_STATE_FILE"}
     assert {each for each, value in ROWS[name].settings.items() if value is not None} <= addresses_and_paths
@@ -91,15 +96,15 @@ def requirements(path: str) -> dict[str, str]:
 
 def test_packages_have_the_same_version_everywhere() -> None:
     pinned: dict[str, set[str]] = {}
-    for path in (*ROOT.glob("*/requirements.txt"), ROOT / "requirements-dev.txt"):
+    for path in (*ROOT.glob("[a-z]*/requirements.txt"), ROOT / "requirements-dev.txt"):
         for name, version in requirements(str(path.relative_to(ROOT))).items():
             pinned.setdefault(name, set()).add(version)
     assert all(len(versions) == 1 for versions in pinned.values()), pinned
 
 
 def test_what_is_asked_for_is_what_is_pinned() -> None:
-    files = [*ROOT.glob("*/requirements.in"), ROOT / "requirements-dev.in"]
-    assert len(files) == len([*ROOT.glob("*/requirements.txt"), ROOT / "requirements-dev.txt"])
+    files = [*ROOT.glob("[a-z]*/requirements.in"), ROOT / "requirements-dev.in"]
+    assert len(files) == len([*ROOT.glob("[a-z]*/requirements.txt"), ROOT / "requirements-dev.txt"])
     for path in files:
         wanted = requirements(str(path.relative_to(ROOT)))
         lower = {name.lower(): version for name, version in wanted.items()}
@@ -149,6 +154,12 @@ def test_both_modes_agree_on_what_ends_by_itself() -> None:
 def test_both_modes_give_kafka_the_same_heap() -> None:
     for option in COMPOSE["kafka0"]["environment"]["KAFKA_HEAP_OPTS"].split():
         assert option in ROWS["kafka0"].command
+
+
+def test_both_modes_bound_kafkas_log() -> None:
+    assert COMPOSE["kafka0"]["environment"]["KAFKA_LOG_RETENTION_BYTES"] == "${KAFKA_RETENTION_BYTES}"
+    [configuration] = ROWS["kafka0"].configuration.values()
+    assert f"\nlog.retention.bytes={env_file({})['KAFKA_RETENTION_BYTES']}\n" in configuration
 
 
 def test_kafka_gets_the_late_optimization_that_druids_servers_have() -> None:
