@@ -20,13 +20,18 @@ from windows_job.validation import BATCH, parse, readings, rejected
 from windows_job.watchdog import Watchdog
 
 QUERY_NAME = "sensor-data"
-RECORDS_PER_PARTITION = 20_000  # rejected or late records in memory at a time
+RECORDS_PER_PARTITION = 20_000  # late records in memory at a time
 MAX_PART = 16 * 1024 * 1024  # bytes of rejected records in memory at a time
+RECORD_OVERHEAD = 1024  # bytes that a rejected record takes besides its value
 EARLIEST_OFFSET = -2  # as Spark's Kafka source names it
 FETCH_BYTES = 16 * 1024 * 1024
+# Spark keeps the last fetch of every read for some time, and a batch with large records is read in many parts.
+PART_FETCH_BYTES = 1024 * 1024
 POLL_RECORDS = 10_000  # of those fetched: Spark has some work around every poll
 
 logger = logging.getLogger(__name__)
+
+Offsets = Mapping[str, tuple[int, int]]  # by partition: where to begin, and where to end (exclusive)
 
 
 class WindowsQuery:
@@ -46,7 +51,7 @@ class WindowsQuery:
         settings = self._settings
         records = (
             self._spark.readStream.format("kafka")
-            .options(**kafka_options(settings))
+            .options(**kafka_options(settings, FETCH_BYTES))
             .option("subscribe", f"{settings.kafka_raw_topic},{settings.kafka_control_topic}")
             .option("startingOffsets", "earliest")
             .option("failOnDataLoss", settings.fail_on_data_loss)
@@ -98,20 +103,19 @@ class WindowsQuery:
         def records() -> Iterator[tuple[str, str, str]]:
             for key, value in emitted:
                 yield settings.kafka_aggregated_topic, key, value
-            if seen["rejected"] or has_late:
-                starts = last.get("offsets", {}).get(settings.kafka_raw_topic, {})
-                again = self._read_again(starts, offsets[settings.kafka_raw_topic], seen["rejected_bytes"])
-                for parsed in again:
-                    if seen["rejected"]:
-                        for key, value in rejected(parsed).toLocalIterator():
-                            counts["rejected"] += 1
-                            yield settings.kafka_rejected_topic, key, value
-                    if has_late:
-                        for key, value in late(
-                            parsed, self._form, settings.window_duration, watermark
-                        ).toLocalIterator():
-                            counts["late"] += 1
-                            yield settings.kafka_late_topic, key, value
+            starts = last.get("offsets", {}).get(settings.kafka_raw_topic, {})
+            ends = offsets[settings.kafka_raw_topic]
+            whole = {partition: (starts.get(partition, EARLIEST_OFFSET), end) for partition, end in ends.items()}
+            if seen["rejected"]:
+                for part in self._parts(whole, seen["rejected_bytes"] + seen["rejected"] * RECORD_OVERHEAD):
+                    for key, value in rejected(self._read(part)).collect():
+                        counts["rejected"] += 1
+                        yield settings.kafka_rejected_topic, key, value
+            if has_late:
+                found = late(self._read(whole), self._form, settings.window_duration, watermark)
+                for key, value in found.toLocalIterator():
+                    counts["late"] += 1
+                    yield settings.kafka_late_topic, key, value
             # Complete only now: the sink sends the token behind the records.
             counts["records"] += counts["rejected"]
             totals = {name: number + last.get("totals", {}).get(name, 0) for name, number in counts.items()}
@@ -124,28 +128,30 @@ class WindowsQuery:
             topic = settings.kafka_control_topic
             logger.warning("%d records of %s are no markers of the windows job: they are ignored", foreign, topic)
 
-    def _read_again(self, starts: dict[str, int], ends: dict[str, int], size: int) -> Iterator[DataFrame]:
-        """The records of a batch once more, as parse() gives them, in one or more parts.
+    def _parts(self, whole: Offsets, size: int) -> Iterator[Offsets]:
+        """Divide the offsets of a batch so that no part has more than MAX_PART bytes of rejected records.
 
-        `starts` and `ends` are the offsets of the raw topic by partition, `size` the bytes of the rejected records.
-        Only the state of windows leaves Spark's aggregation, so records that are in none are fetched again: they are
-        few. But they may be large, and no part has more than MAX_PART bytes of them.
+        `size` is that of all rejected records of the batch.
         """
-        whole = {partition: (starts.get(partition, EARLIEST_OFFSET), end) for partition, end in ends.items()}
         if size <= MAX_PART:
-            yield self._read_part(whole)
+            yield whole
             return
-        sizes = self._read_part(whole).where(F.col("reason").isNotNull())
-        found = sizes.select("partition", "offset", F.octet_length("value")).orderBy("partition", "offset")
+        invalid = self._read(whole).where(F.col("reason").isNotNull())
+        length = F.coalesce(F.octet_length("value"), F.lit(0)) + RECORD_OVERHEAD
+        found = invalid.select("partition", "offset", length).orderBy("partition", "offset")
         for partition, start, end in parts([tuple(row) for row in found.collect()], whole, MAX_PART):
-            yield self._read_part({partition: (start, end)})
+            yield {partition: (start, end)}
 
-    def _read_part(self, offsets: dict[str, tuple[int, int]]) -> DataFrame:
-        """The records of the raw topic from the first up to the second offset of each partition, parsed."""
+    def _read(self, offsets: Offsets) -> DataFrame:
+        """The records of the raw topic between these offsets once more, as parse() gives them.
+
+        Only the state of windows leaves Spark's aggregation, so records that are in none are fetched again: they are
+        few. But they may be large.
+        """
         topic = self._settings.kafka_raw_topic
         records = (
             self._spark.read.format("kafka")
-            .options(**kafka_options(self._settings))
+            .options(**kafka_options(self._settings, PART_FETCH_BYTES))
             .option("assign", json.dumps({topic: [int(partition) for partition in offsets]}))
             .option("startingOffsets", json.dumps({topic: {p: start for p, (start, _) in offsets.items()}}))
             .option("endingOffsets", json.dumps({topic: {p: end for p, (_, end) in offsets.items()}}))
@@ -156,9 +162,7 @@ class WindowsQuery:
         return parse(records, self._form, self._settings.kafka_control_topic)
 
 
-def parts(
-    records: Sequence[tuple[int, int, int]], whole: Mapping[str, tuple[int, int]], limit: int
-) -> Iterator[tuple[str, int, int]]:
+def parts(records: Sequence[tuple[int, int, int]], whole: Offsets, limit: int) -> Iterator[tuple[str, int, int]]:
     """Divide the ranges of `whole` into (partition, start, end) that hold at most `limit` bytes of `records` each.
 
     `records` are (partition, offset, bytes) in this order. A record of more bytes has a part of its own.
@@ -175,11 +179,11 @@ def parts(
         yield partition, start, last
 
 
-def kafka_options(settings: Settings) -> dict[str, str]:
+def kafka_options(settings: Settings, fetch_bytes: int) -> dict[str, str]:
     """The options of Spark's Kafka source for whatever is read."""
     return {
         "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
         "kafka.isolation.level": "read_committed",  # an aborted record was never sent
-        "kafka.max.partition.fetch.bytes": str(FETCH_BYTES),
+        "kafka.max.partition.fetch.bytes": str(fetch_bytes),
         "kafka.max.poll.records": str(POLL_RECORDS),
     }

@@ -77,7 +77,7 @@ class ExactlyOnceSink:
                 elif number % BLOCK == 0:
                     self._hand_over(block)
             self._hand_over(block)
-            self._producer.send(self._progress_topic, value=json.dumps(token).encode())
+            self._producer.send(self._progress_topic, value=json.dumps(token).encode(), partition=0)
             self._producer.commit_transaction()
         except KafkaError:
             self.close()

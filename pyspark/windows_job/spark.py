@@ -33,6 +33,10 @@ def spark_session(master: str, memory: str, shuffle_partitions: int) -> SparkSes
         .config("spark.sql.chunkBase64String.enabled", "false")  # no line breaks in base64
         .config("spark.sql.legacy.codingErrorAction", "true")  # bytes that can't be decoded become U+FFFD
         .config("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, see _without_repeats()
+        # Kafka's consumers, and what they have fetched, are kept for the next batch, which follows within seconds.
+        .config("spark.kafka.consumer.cache.capacity", 8)
+        .config("spark.kafka.consumer.fetchedData.cache.timeout", "5s")
+        .config("spark.kafka.consumer.fetchedData.cache.evictorThreadRunInterval", "1s")
         # aggregate() has two watermarks. And a reading is late by the watermark of its own batch.
         .config("spark.sql.streaming.statefulOperator.allowMultiple", "false")
         # While no window is open, the state may get other columns; Spark would still look at rows that were removed.
