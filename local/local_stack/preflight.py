@@ -20,8 +20,9 @@ NEEDED_DISK = 2.0 * GIB
 
 
 def check(services: Iterable[Service]) -> None:
-    """Check the folder, ports, memory and disk; to be called while nothing of the stack runs."""
+    """Check the folder, host name, ports, memory and disk; to be called while nothing of the stack runs."""
     check_moved()
+    check_host_name()
     for service in services:
         for variable, port in service.ports.items():
             check_port(service.name, variable, port)
@@ -37,6 +38,18 @@ def check(services: Iterable[Service]) -> None:
             f"{free / GIB:.1f} GiB are free on the disk of {STACK} and the stack needs {NEEDED_DISK / GIB:.0f} GiB:"
             " free some space there, or let STACK_DIR name a folder on another disk."
         )
+
+
+def check_host_name() -> None:
+    """Druid's indexer looks up the name of this machine and has no setting that prevents it. Raises StackError."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as error:
+        raise StackError(
+            f"The name of this machine, {name}, can't be resolved ({error.strerror}), and Druid's indexer doesn't start"
+            f" without that: add the line `127.0.0.1 {name}` to /etc/hosts."
+        ) from error
 
 
 def check_moved() -> None:

@@ -68,11 +68,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
                 "WATERMARK_DURATION",
                 "WINDOW_DURATION",
             ),
-            environment={
-                "JAVA_HOME": str(Path(java()).resolve().parent.parent),
-                # Without it, Spark looks up the name of this machine, which may not resolve.
-                "SPARK_LOCAL_IP": "127.0.0.1",
-            },
+            environment={"JAVA_HOME": str(Path(java()).resolve().parent.parent)},
             data=[DATA / "pyspark"],
             state_file=data.job_state_file,
         ),

@@ -67,10 +67,6 @@ def test_every_script_finds_kafka_and_druid_of_this_mode_unless_the_user_sets_ot
     assert other == {"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1", "DRUID_URL": "http://druid.test"}
 
 
-def test_spark_does_not_look_up_the_name_of_this_machine() -> None:
-    assert rows()["pyspark"].variables["SPARK_LOCAL_IP"] == "127.0.0.1"
-
-
 def test_the_users_paths_win(tmp_path: Path) -> None:
     own = {name: str(tmp_path / name) for name in ("GENERATOR_STATE_FILE", "WINDOWS_JOB_STATE_FILE")}
     found = rows(**own, CHECKPOINT_LOCATION="/elsewhere")

@@ -20,6 +20,14 @@ def test_a_busy_port_is_named_with_its_owner_and_the_remedy() -> None:
             preflight.check_port("router", "ROUTER_PORT", port)
 
 
+def test_a_host_name_that_does_not_resolve_is_named_with_the_line_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
+    preflight.check_host_name()
+    monkeypatch.setattr(socket, "gethostname", lambda: "no-such-host.invalid")
+    with pytest.raises(StackError, match=r"no-such-host\.invalid, can't be resolved .*`127\.0\.0\.1 no-such-host\.inv"):
+        preflight.check([])
+
+
 def test_a_stack_with_segments_that_was_moved_is_named_with_the_link_that_helps(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
