@@ -92,7 +92,7 @@ def test_it_closes_while_a_fleet_sends(stack: Pipeline) -> None:
 
 
 def test_it_says_what_retention_has_removed(stack: Pipeline) -> None:
-    stack.started("run", SCRIPT_DURATION="30", LATE_BY="45", **FAULTS)
+    stack.started("run", SCRIPT_DURATION="40", LATE_BY="30", **FAULTS)
     before = stack.closed()
     assert before["rejected"] and before["late"]
     try:
