@@ -1,7 +1,11 @@
 """The rows of the servers: ZooKeeper, Kafka, Druid. Their configuration is shared with docker-compose.yml."""
 
 import os
+import secrets
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 from local_stack import checks
 from local_stack.java import java
@@ -123,3 +127,23 @@ def druid(env: Mapping[str, str], name: str, folder: str, ready: str, *more_port
         ],
         files=[*(cluster / "_common").iterdir(), *(cluster / folder).iterdir(), JARS / "druid/lib.installed"],
     )
+
+
+def coordinator(env: Mapping[str, str]) -> Service:
+    """The coordinator, with Derby inside. Its password is in a file of arguments: `ps` shows only the name."""
+    row = druid(env, "coordinator", "master/coordinator-overlord", "/status/health", "DERBY_PORT")
+    arguments = row.folder / "derby.args"
+    return replace(
+        row,
+        command=[row.command[0], f"@{arguments.name}", *row.command[1:]],
+        configuration={arguments: derby_arguments(arguments)},
+    )
+
+
+@cache
+def derby_arguments(path: Path) -> str:
+    """The password for Derby and for Druid, as written by an earlier start or new."""
+    if path.exists():
+        return path.read_text()
+    password = secrets.token_hex(16)
+    return f"-Dderby.user.app={password}\n-Ddruid.metadata.storage.connector.password={password}\n"

@@ -77,6 +77,7 @@ class Service:
             folder.mkdir(parents=True, exist_ok=True)
         for path, content in self.configuration.items():
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # it may hold a password
             path.write_text(content)
 
     def run_setup(self, environment: Mapping[str, str] | None = None) -> None:

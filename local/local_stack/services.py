@@ -39,7 +39,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
             one_shot=True,
             every_up=True,
         ),
-        servers.druid(env, "coordinator", "master/coordinator-overlord", health, "DERBY_PORT"),
+        servers.coordinator(env),
         servers.druid(env, "broker", "query/broker", "/druid/broker/v1/readiness"),
         servers.druid(env, "historical", "data/historical", "/druid/historical/v1/readiness"),
         servers.druid(env, "indexer", "data/indexer", health),

@@ -204,3 +204,24 @@ def test_a_process_that_ends_while_it_is_looked_at_holds_no_memory(monkeypatch: 
 
     monkeypatch.setattr(psutil, "Process", Ended)
     assert manager.memory(1) == manager.memory(0) == 0
+
+
+def test_derbys_password_is_generated_once_and_only_its_owner_can_read_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(servers, "DATA", tmp_path)
+    servers.derby_arguments.cache_clear()
+    coordinator = rows()["coordinator"]
+    coordinator.prepare()
+    (file,) = coordinator.configuration
+    first, second = (line.rpartition("=")[2] for line in file.read_text().splitlines())
+    assert first == second
+    assert len(first) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert f"@{file.name}" in coordinator.command
+    assert first not in " ".join(coordinator.command)
+    servers.derby_arguments.cache_clear()  # the next start
+    assert rows()["coordinator"].configuration == coordinator.configuration
+    servers.derby_arguments.cache_clear()
+    monkeypatch.setattr(servers, "DATA", tmp_path / "another")
+    assert first not in "".join(rows()["coordinator"].configuration.values())
