@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from pipeline import PORTS, Pipeline
+from pipeline import PORTS, RAW, Pipeline
 from repository import ROOT
 
 pytestmark = pytest.mark.timeout(900)
@@ -53,3 +53,55 @@ def test_the_metadata_store_asks_for_a_password_that_only_its_owner_can_read(sta
     properties = requests.get(f"http://127.0.0.1:{PORTS['COORDINATOR_PORT']}/status/properties", timeout=30).text
     assert "druid.metadata.storage.connector.user" in properties
     assert password not in properties
+
+
+@pytest.mark.parametrize(
+    ("properties", "refused"),
+    [
+        (
+            {
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "PLAIN",
+                "sasl.jaas.config": f"com.sun.security.auth.module.{module} required;",
+            },
+            module,
+        )
+        for module in ("JndiLoginModule", "LdapLoginModule")
+    ]
+    + [
+        (
+            {
+                "config.providers": "file",
+                "config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
+            },
+            "FileConfigProvider",
+        )
+    ],
+)
+def test_a_spec_can_not_use_a_login_module_or_a_config_provider(
+    stack: Pipeline, properties: dict[str, str], refused: str
+) -> None:
+    io = {
+        "type": "kafka",
+        "topic": RAW,
+        "consumerProperties": {"bootstrap.servers": stack.kafka, **properties},
+        "inputFormat": {"type": "json"},
+        "useEarliestOffset": True,
+    }
+    data = {
+        "dataSource": "sample",
+        "timestampSpec": {"column": "time"},
+        "dimensionsSpec": {},
+        "granularitySpec": {"rollup": False},
+    }
+    spec = {
+        "type": "kafka",
+        "spec": {"type": "kafka", "ioConfig": io, "dataSchema": data, "tuningConfig": {"type": "kafka"}},
+        "samplerConfig": {"numRows": 1, "timeoutMs": 5000},
+    }
+    response = requests.post(f"{stack.router}/druid/indexer/v1/sampler", json=spec, timeout=60)
+    log = (stack.folder / "logs/coordinator.log").read_text()
+    assert not response.ok
+    assert any(refused in line and "is not allowed" in line for line in [response.text, *log.splitlines()]), (
+        response.text
+    )

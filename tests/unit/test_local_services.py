@@ -225,3 +225,11 @@ def test_derbys_password_is_generated_once_and_only_its_owner_can_read_it(
     servers.derby_arguments.cache_clear()
     monkeypatch.setattr(servers, "DATA", tmp_path / "another")
     assert first not in "".join(rows()["coordinator"].configuration.values())
+
+
+@pytest.mark.parametrize("server", ["master/coordinator-overlord", "data/indexer"])
+def test_no_server_that_connects_to_kafka_runs_what_a_spec_names(server: str) -> None:
+    options = (ROOT / "druid/cluster" / server / "jvm.config").read_text().splitlines()
+    modules = ",".join(f"com.sun.security.auth.module.{name}LoginModule" for name in ("Jndi", "Ldap"))
+    assert f"-Dorg.apache.kafka.disallowed.login.modules={modules}" in options
+    assert "-Dorg.apache.kafka.automatic.config.providers=none" in options
