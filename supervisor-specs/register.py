@@ -45,7 +45,7 @@ def register_all(druid: Druid, servers: str, specs: Mapping[str, Mapping[str, An
     for name, spec in specs.items():
         post = partial(supervisors.register, druid, spec, ids[topic_of[name]])
         wait_for(f"Druid to accept supervisor {name}", post, WAIT_FOR)
-        wait_for(f"Druid to accept the compaction of {name}", partial(supervisors.compact, druid, name), WAIT_FOR)
+        wait_for(f"Druid to accept the compaction of {name}", partial(supervisors.compact, druid, spec), WAIT_FOR)
         logger.info("supervisor %s: registered", name)
     for name in specs:
         wait_for(f"supervisor {name}", partial(supervisors.check_running, druid, name), WAIT_FOR)

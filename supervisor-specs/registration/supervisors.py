@@ -11,10 +11,6 @@ from registration.druid import DataMismatch, Druid, NotReady
 # Where a spec keeps the id of the topic that it was registered for
 TOPIC_ID = "kafka_topic_id"
 
-# The age at which Druid merges the segments of an hour into one: every task leaves a segment each few minutes, and a
-# query visits all of them. Late readings may still change younger ones.
-COMPACT_AFTER = "PT1H"
-
 REMOVE_ALL = "remove all data and start again (`make reset` or `docker compose down --volumes`)"
 
 
@@ -53,9 +49,14 @@ def register(druid: Druid, spec: Mapping[str, Any], topic_id: str) -> None:
     druid.ask("POST", "/druid/indexer/v1/supervisor", params={"skipRestartIfUnmodified": "true"}, json=body)
 
 
-def compact(druid: Druid, datasource: str) -> None:
-    """Let Druid merge the datasource's segments by the hour when a task slot is free."""
-    config = {"dataSource": datasource, "skipOffsetFromLatest": COMPACT_AFTER}
+def compact(druid: Druid, spec: Mapping[str, Any]) -> None:
+    """Let Druid merge the datasource's segments of each month, except the newest month, when a task slot is free.
+
+    A datasource of an earlier version has segments of an hour. They are merged into those of the spec's granularity.
+    """
+    data = spec["spec"]["dataSchema"]
+    granularity = {"segmentGranularity": data["granularitySpec"]["segmentGranularity"]}
+    config = {"dataSource": data["dataSource"], "granularitySpec": granularity}
     druid.ask("POST", "/druid/coordinator/v1/config/compaction", json=config)
 
 

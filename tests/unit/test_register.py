@@ -137,10 +137,11 @@ def test_a_spec_is_posted_with_its_topics_id() -> None:
     ]
 
 
-def test_a_datasource_is_compacted_when_late_readings_are_unlikely() -> None:
+def test_a_datasource_is_compacted_to_the_granularity_of_its_spec() -> None:
     fake = FakeDruid()
-    supervisors.compact(fake, "mine")
-    wanted = {"dataSource": "mine", "skipOffsetFromLatest": "PT1H"}
+    granularity = {"segmentGranularity": "MONTH", "queryGranularity": "NONE"}
+    supervisors.compact(fake, {"spec": {"dataSchema": {"dataSource": "mine", "granularitySpec": granularity}}})
+    wanted = {"dataSource": "mine", "granularitySpec": {"segmentGranularity": "MONTH"}}
     assert fake.posted == [("/druid/coordinator/v1/config/compaction", {}, wanted)]
 
 

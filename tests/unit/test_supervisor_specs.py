@@ -68,7 +68,7 @@ def spec(name: str, timestamp: str, dimensions: list[tuple[str, str]], **io: Any
                 "dataSource": name,
                 "timestampSpec": {"column": timestamp, "format": "iso"},
                 "dimensionsSpec": {"dimensions": [{"type": kind, "name": column} for column, kind in dimensions]},
-                "granularitySpec": {"segmentGranularity": "HOUR", "queryGranularity": "NONE", "rollup": False},
+                "granularitySpec": {"segmentGranularity": "MONTH", "queryGranularity": "NONE", "rollup": False},
             },
             "ioConfig": {
                 "topic": name,
@@ -77,7 +77,7 @@ def spec(name: str, timestamp: str, dimensions: list[tuple[str, str]], **io: Any
                 "useEarliestOffset": True,
                 "taskCount": 1,
                 "replicas": 1,
-                "taskDuration": "PT10M",
+                "taskDuration": "PT1H",
                 "completionTimeout": "PT10M",
                 "startDelay": "PT1S",
                 "period": "PT5S",
@@ -276,7 +276,7 @@ def refused(folder: Path) -> str:
 
 
 def test_ingestion_and_tuning_may_be_edited_by_hand(folder: Path) -> None:
-    change(folder, "sensor-data-raw", lambda values: values["ioConfig"].update(taskCount=2, taskDuration="PT1H"))
+    change(folder, "sensor-data-raw", lambda values: values["ioConfig"].update(taskCount=2, taskDuration="PT5M"))
     change(folder, "sensor-data-raw", lambda values: values["tuningConfig"].update(maxRowsInMemory=1000))
     change(folder, "sensor-data-raw", lambda values: values["dataSchema"]["dimensionsSpec"]["dimensions"].reverse())
     assert load_specs(folder, TOPICS, "broker:1")["sensor-data-raw"]["spec"]["ioConfig"]["taskCount"] == 2

@@ -1,0 +1,62 @@
+"""Destructive: history sent at once, a year in order of time and decades in any order, is queryable soon."""
+
+import json
+import random
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+from kafka import KafkaProducer
+from pipeline import AGGREGATED, RAW, Pipeline, poll_until
+
+pytestmark = pytest.mark.timeout(900)
+STATIONS = (5010, 5011, 5012)
+VEHICLES = range(6000, 6200)
+RANDOM_READINGS = 50_000
+
+
+def test_a_year_of_hourly_readings_is_queryable_within_a_minute(pipeline: Pipeline) -> None:
+    pipeline.started("reset")
+    pipeline.started("up", SCRIPT_DURATION="0")
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    year = [now - timedelta(hours=hours) for hours in range(365 * 24, 0, -1)]
+    readings = [(time, station) for time in year for station in STATIONS]
+    send(pipeline, readings)
+    its = f"CAST(entity AS BIGINT) IN ({', '.join(map(str, STATIONS))})"
+    poll_until("the year in Druid", lambda: pipeline.rows(RAW, its) == len(readings), seconds=60)
+    # The windows of the last hour stay open until the job notices that no more readings come.
+    closed = len(readings) - len(STATIONS)
+    poll_until("its windows in Druid", lambda: pipeline.rows(AGGREGATED, its) >= closed, seconds=60)
+
+
+def test_readings_of_random_times_since_2000_are_queryable_within_a_minute(stack: Pipeline) -> None:
+    start, end = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC) - timedelta(minutes=10)
+    chosen = random.Random(2000)
+    times = (start + chosen.random() * (end - start) for _ in range(RANDOM_READINGS))
+    send(stack, [(time, chosen.choice(VEHICLES)) for time in times])
+    theirs = f"CAST(entity AS BIGINT) BETWEEN {VEHICLES.start} AND {VEHICLES.stop - 1}"
+    poll_until("the readings in Druid", lambda: stack.rows(RAW, theirs) == RANDOM_READINGS, seconds=60)
+    stack.hand_over()
+    poll_until("their segments", lambda: stored_rows(stack) >= RANDOM_READINGS, seconds=90)
+    assert stack.rows(RAW, theirs) == RANDOM_READINGS
+    indexer = psutil.Process(stack.processes()["indexer"])
+    assert indexer.memory_info().rss < 1280 * 2**20  # INDEXER_MEMORY, the limit of its container
+    assert stack.is_healthy()
+
+
+def send(stack: Pipeline, readings: Iterable[tuple[datetime, int]]) -> None:
+    """Readings of (time, entity), alternately to both partitions."""
+    producer = KafkaProducer(bootstrap_servers=stack.kafka, linger_ms=20)
+    for seq, (time, entity) in enumerate(readings):
+        reading = {"time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "entity": entity,
+                   "temp": 20.0, "humidity": 35.0, "seq": seq}  # fmt: skip
+        producer.send(RAW, json.dumps(reading).encode(), partition=seq % 2)
+    producer.flush()
+    producer.close()
+
+
+def stored_rows(stack: Pipeline) -> int:
+    """The readings in segments that the historical serves."""
+    stored = f"datasource = '{RAW}' AND is_published = 1 AND is_available = 1 AND is_overshadowed = 0"
+    return sum(int(row["num_rows"]) for row in stack.sql(f"SELECT num_rows FROM sys.segments WHERE {stored}"))
