@@ -143,7 +143,7 @@ def coordinator(env: Mapping[str, str]) -> Service:
 @cache
 def derby_arguments(path: Path) -> str:
     """The password for Derby and for Druid, as written by an earlier start or new."""
-    if path.exists():
-        return path.read_text()
+    if path.exists() and (kept := path.read_text()):  # empty after a power loss
+        return kept
     password = secrets.token_hex(16)
     return f"-Dderby.user.app={password}\n-Ddruid.metadata.storage.connector.password={password}\n"
