@@ -1,4 +1,7 @@
-"""docker-compose.yml, brought up for real from a copy of this checkout."""
+"""docker-compose.yml, brought up for real from a copy of this checkout.
+
+The copy is in a folder whose name has letters beyond ASCII and whose files only their owner can read.
+"""
 
 import json
 import os
@@ -13,11 +16,16 @@ from typing import Any
 
 import pytest
 import requests
+from clients import send, send_every_codec
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 from pipeline import RAW, WATERMARK_SECONDS, WINDOW_SECONDS, assert_every_window_is_right, poll_until, sql
 from repository import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
 ROUTER, KAFKA = "http://127.0.0.1:28888", "127.0.0.1:29092"
+ONE_SHOTS = ("topics", "supervisor-specs", "sensorgenerator")
+RETENTION_BYTES = 8 * 2**20
 
 
 @dataclass
@@ -32,6 +40,12 @@ class Compose:
             cwd=self.folder, env=self.environment, text=True, timeout=900,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         )  # fmt: skip
+
+    def inspect(self, service: str, what: str) -> Any:
+        """What Docker knows of a service's container, as in ".State"."""
+        container = self("ps", "--all", "--quiet", service, merged=False).stdout.strip()
+        command = ["docker", "inspect", "--format", f"{{{{json {what}}}}}", container]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     def services(self) -> dict[str, dict[str, str]]:
         lines = self("ps", "--all", "--format", "json").stdout.splitlines()
@@ -72,16 +86,19 @@ class Compose:
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     """A copy of the files that git knows, so that an edit is no edit of this checkout."""
-    folder = tmp_path_factory.mktemp("checkout") / "sensors"
+    folder = tmp_path_factory.mktemp("checkout") / "проект"
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
     environment = {
         **os.environ,
         "COMPOSE_PROJECT_NAME": "sensors-e2e",
         "ROUTER_PORT": "28888",
         "KAFKA_PORT": "29092",
+        "KAFKA_RETENTION_BYTES": str(RETENTION_BYTES),
         "SENSOR_INTERVAL": "0.5",
         "SCRIPT_DURATION": "45",
         "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
@@ -92,25 +109,57 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     running = Compose(folder, environment)
     running("down", "--volumes")
     try:
+        make_the_raw_topic_beforehand(running)
         running.up()
         yield running
     finally:
         running("down", "--volumes", "--rmi", "local")
 
 
+def make_the_raw_topic_beforehand(compose: Compose) -> None:
+    """With Kafka's defaults: the producer's record timestamps, which the windows job can't use."""
+    up = compose("up", "--detach", "--wait", "--wait-timeout", "300", "kafka0")
+    assert up.returncode == 0, up.stdout + compose("logs", "--tail", "20").stdout
+    with KafkaAdminClient(bootstrap_servers=KAFKA) as admin:
+        admin.create_topics({RAW: {"num_partitions": 1, "replication_factor": 1}})
+
+
 def test_up_brings_everything_up_healthy(compose: Compose) -> None:
     for name, state in compose.services().items():
-        if name in ("topics", "supervisor-specs"):
+        if name in ONE_SHOTS[:2]:
             assert (state["State"], int(state["ExitCode"])) == ("exited", 0), name
         elif name != "sensorgenerator":
             assert (state["State"], state["Health"]) == ("running", "healthy"), name
     assert requests.get(f"{ROUTER}/unified-console.html", timeout=30).ok
 
 
+def test_the_folder_may_have_any_name(compose: Compose) -> None:
+    """Its name is the default of the project's, which the other tests set."""
+    environment = {name: value for name, value in compose.environment.items() if name != "COMPOSE_PROJECT_NAME"}
+    config = Compose(compose.folder, environment)("config", "--quiet")
+    assert config.returncode == 0, config.stdout
+
+
 def test_nothing_runs_as_root(compose: Compose) -> None:
     for name in compose.services():
         user = compose("exec", "--no-TTY", name, "id", "-u").stdout.strip()
         assert user != "0", name
+
+
+def test_no_container_has_a_way_out_or_a_writable_root(compose: Compose) -> None:
+    for name, state in compose.services().items():
+        if state["State"] == "running":
+            assert compose.inspect(name, ".HostConfig.ReadonlyRootfs"), name
+            routes = compose("exec", "--no-TTY", name, "cat", "/proc/net/route").stdout.splitlines()[1:]
+            has_default = any(route.split()[1] == "00000000" for route in routes)
+            assert has_default == (name in ("kafka0", "router")), name  # these two publish a port
+
+
+def test_a_topic_made_beforehand_has_the_settings_of_the_contract(compose: Compose) -> None:
+    with KafkaAdminClient(bootstrap_servers=KAFKA) as admin:
+        [found] = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, RAW)])["topic"].values()
+    assert found["message.timestamp.type"]["value"] == "LogAppendTime"
+    assert "had the settings message.timestamp.type=CreateTime" in compose("logs", "topics").stdout
 
 
 def assert_ledger_closes(compose: Compose, acknowledged: int) -> None:
@@ -125,8 +174,19 @@ def test_the_datasources_hold_what_was_sent(compose: Compose) -> None:
     assert_ledger_closes(compose, compose.acknowledged())
 
 
-def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(compose: Compose) -> None:
+def proxy_for_all_containers(compose: Compose, folder: Path) -> None:
+    """A Docker client with a proxy in its configuration, which gives it to all containers."""
+    own = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
+    if (own / "cli-plugins").exists():
+        (folder / "cli-plugins").symlink_to(own / "cli-plugins")
+    proxies = {"default": {"httpProxy": "http://192.0.2.1:3128", "httpsProxy": "http://192.0.2.1:3128"}}
+    (folder / "config.json").write_text(json.dumps({"proxies": proxies}))
+    compose.environment["DOCKER_CONFIG"] = str(folder)
+
+
+def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(compose: Compose, tmp_path: Path) -> None:
     assert compose("down").returncode == 0
+    proxy_for_all_containers(compose, tmp_path)
     script = compose.folder / "sensor-data-generator/producer.py"
     line = re.compile(r"^num_entities = (\d+)", re.MULTILINE)
     found = line.search(script.read_text())
@@ -135,16 +195,91 @@ def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(comp
     script.write_text(line.sub(f"num_entities = {vehicles}", script.read_text()))
     compose.up()
     # Druid looks for a worker once a minute for tasks that were there before the restart.
-    newest = f'SELECT MAX(entity) AS m FROM "{RAW}"'
+    newest = f'SELECT COUNT(DISTINCT entity) AS m FROM "{RAW}"'
     poll_until("the new vehicles in Druid", lambda: sql(ROUTER, newest)[0]["m"] == vehicles, 240)
     assert_ledger_closes(compose, compose.acknowledged())
+    assert "HTTP_PROXY=http://192.0.2.1:3128" in compose("exec", "--no-TTY", "router", "env").stdout
+    del compose.environment["DOCKER_CONFIG"]
+
+
+def test_an_edit_of_a_servers_configuration_takes_effect_at_the_next_up(compose: Compose) -> None:
+    for path, line, service, where in (
+        ("kafka/server.properties", "log.cleaner.threads=2", "kafka0", "/opt/kafka/config/server.properties"),
+        ("druid/cluster/query/router/runtime.properties", "druid.test=1", "router",
+         "/tmp/conf/druid/cluster/query/router/runtime.properties"),
+    ):  # fmt: skip
+        with (compose.folder / path).open("a") as file:
+            file.write(f"{line}\n")
+        compose.up()
+        assert line in compose("exec", "--no-TTY", service, "cat", where).stdout
+
+
+def test_every_service_reads_readings_in_every_codec_and_in_added_partitions(compose: Compose) -> None:
+    sent = compose.acknowledged() + send_every_codec(KAFKA, RAW)
+    with KafkaAdminClient(bootstrap_servers=KAFKA) as admin:
+        admin.create_partitions({RAW: 3})
+    sent += send_every_codec(KAFKA, RAW)
+    consumer = KafkaConsumer(bootstrap_servers=KAFKA)
+    assert all(consumer.end_offsets([TopicPartition(RAW, partition) for partition in range(3)]).values())
+    consumer.close()
+    before = compose.acknowledged()
+    assert compose("restart", "pyspark").returncode == 0
+    compose.up()  # the generator looks for the last sequence numbers among them; topics finds the added partitions
+    assert_ledger_closes(compose, sent + compose.acknowledged() - before)
+    assert "exists with 3 partitions instead of 2" in compose("logs", "topics").stdout
+
+
+def test_a_job_that_refuses_to_start_is_unhealthy_and_is_not_restarted(compose: Compose) -> None:
+    compose.environment["TRIGGER_INTERVAL"] = "soon"
+    up = compose("up", "--detach", "--wait", "--wait-timeout", "300", "pyspark")
+    assert up.returncode and "unhealthy" in up.stdout, up.stdout
+    assert compose.services()["pyspark"]["Health"] == "unhealthy"
+    assert compose.inspect("pyspark", ".RestartCount") == 0
+    assert "docker compose logs pyspark" in compose.inspect("pyspark", ".State.Health.Log")[-1]["Output"]
+    logs = compose("logs", "--no-log-prefix", "pyspark").stdout
+    assert logs.count("TRIGGER_INTERVAL (or trigger_interval) is 'soon'") == 1
+    del compose.environment["TRIGGER_INTERVAL"]
+    compose.up()
+
+
+def test_kafkas_log_is_bounded(compose: Compose) -> None:
+    partition = TopicPartition("bounded", 0)
+    with KafkaAdminClient(bootstrap_servers=KAFKA) as admin:
+        options = {"num_partitions": 1, "replication_factor": 1, "configs": {"segment.bytes": str(2**20)}}
+        admin.create_topics({partition.topic: options})
+    written = 4 * RETENTION_BYTES
+    block = os.urandom(2**16)
+    send(KAFKA, partition.topic, "none", [("", block)] * (written // len(block)))
+    consumer = KafkaConsumer(bootstrap_servers=KAFKA)
+
+    def kept() -> bool:
+        first, end = consumer.beginning_offsets([partition]), consumer.end_offsets([partition])
+        size = (end[partition] - first[partition]) * len(block)
+        assert size <= RETENTION_BYTES + 2**21, size
+        return True
+
+    poll_until("retention", kept, 120)
+    consumer.close()
+
+
+def test_a_fleet_of_200_000_vehicles_fits_into_the_generators_memory(compose: Compose) -> None:
+    settings = {
+        "NUM_ENTITIES": 200_000,
+        "SCRIPT_DURATION": 2,
+        "KAFKA_RAW_TOPIC": "bounded",
+        "KAFKA_RUNS_TOPIC": "bounded",
+        "GENERATOR_STATE_FILE": "/tmp/generator.json",
+    }
+    variables = [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
+    run = compose("run", "--rm", "--no-deps", *variables, "sensorgenerator")
+    assert run.returncode == 0, run.stdout[-2000:]
 
 
 def test_killed_containers_lose_nothing_and_double_nothing(compose: Compose) -> None:
     """What is killed by hand Docker does not start again: that is the next `up`."""
     compose.environment |= {"SCRIPT_DURATION": "3600", "SENSOR_INTERVAL": "0.1"}
     compose.up()
-    servers = [name for name in compose.services() if name not in ("topics", "supervisor-specs", "sensorgenerator")]
+    servers = [name for name in compose.services() if name not in ONE_SHOTS]
     for killed in (["kafka0"], ["pyspark"], ["indexer"], ["postgres", "zookeeper"], ["coordinator", "broker"], servers):
         time.sleep(5)
         assert compose("kill", *killed).returncode == 0

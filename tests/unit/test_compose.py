@@ -5,12 +5,22 @@ from typing import Any
 
 import pytest
 import yaml
+from local_stack.env_file import env_file
 from repository import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOTS = {"topics", "sensorgenerator", "supervisor-specs", "verify"}
+DOCKERFILES = {path.parent.name: path.read_text() for path in ROOT.glob("*/Dockerfile")}
+COPIED = r"^COPY (?:--chmod=755 )?((?!--)[\w-]+)"
+SCRIPTS = {"topics", "sensorgenerator", "pyspark", "supervisor-specs", "verify"}
 every_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def dockerfile(service: dict[str, Any]) -> str:
+    """The text of the Dockerfile of a service; empty for one that runs an image as it is."""
+    build = service.get("build", {})
+    return str(build.get("dockerfile_inline") or DOCKERFILES.get(build.get("dockerfile", "").partition("/")[0], ""))
 
 
 @every_service
@@ -25,14 +35,20 @@ def test_it_has_no_more_rights_than_it_needs(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert "cap_add" not in service and "privileged" not in service
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service.get("read_only") or "build" not in service
+    assert service["read_only"]
+    assert service["pids_limit"] <= 1024
+    assert set(service.get("networks", ["default"])) <= {"default", "metadata", "ports"}
+    assert ("ports" in service.get("networks", [])) == ("ports" in service)
 
 
 @every_service
 def test_it_is_pinned_bounded_and_watched(name: str) -> None:
     service = SERVICES[name]
     assert service["mem_limit"].startswith("${")
+    assert service["logging"]["options"] == {"max-size": "${CONTAINER_LOG_SIZE}", "max-file": "3"}
     assert service.get("image", "${").startswith("${")
+    for image in re.findall("^FROM (.*)$", dockerfile(service), re.MULTILINE):
+        assert image.startswith("${")
     assert ("healthcheck" in service) == (name not in ONE_SHOTS)
     if name not in ONE_SHOTS:
         assert service["restart"] == "unless-stopped"
@@ -71,19 +87,51 @@ def test_there_is_no_password() -> None:
 
 
 def test_old_engines_know_all_that_the_compose_file_and_the_dockerfiles_use() -> None:
-    for path in (ROOT / "docker-compose.yml", *ROOT.glob("*/Dockerfile")):
-        text = path.read_text()
+    for text in ((ROOT / "docker-compose.yml").read_text(), *DOCKERFILES.values()):
         assert "start_interval" not in text
         assert "<<EOF" not in text.replace(" ", "")
+        assert "# syntax=" not in text  # an image more to fetch, which a mirror may not have
 
 
 def test_the_build_context_leaves_out_what_no_image_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    copied = {
-        name for path in ROOT.glob("*/Dockerfile") for name in re.findall(r"^COPY ([\w-]+)", path.read_text(), re.M)
-    }
-    assert copied & {"schemas", "common"}
+    copied = {name for service in SERVICES.values() for name in re.findall(COPIED, dockerfile(service), re.MULTILINE)}
+    assert {"schemas", "common", "druid"} <= copied
     assert not copied & set(ignored)
     for path in ROOT.iterdir():
         if path.is_dir() and path.name not in copied:
             assert path.name in ignored or path.name.startswith("."), f"{path.name} belongs in .dockerignore"
+
+
+@every_service
+def test_a_container_can_read_the_files_of_a_checkout_that_only_its_owner_can_read(name: str) -> None:
+    service = SERVICES[name]
+    for volume in service.get("volumes", []):
+        assert not volume.startswith((".", "/")), "a file of the checkout keeps its mode when it is mounted"
+    for line in re.findall(r"^COPY .*$", dockerfile(service), re.MULTILINE):
+        only_root_reads_it = line.split()[-1] in ("./", "/pom.xml")
+        assert line.startswith(("COPY --chmod=755 ", "COPY --from=")) or only_root_reads_it, line
+
+
+def test_the_compose_project_has_a_name_whatever_the_folder_is_called() -> None:
+    assert re.fullmatch("[a-z0-9][a-z0-9_-]*", COMPOSE["name"])
+
+
+@every_service
+def test_requests_between_containers_go_to_no_proxy(name: str) -> None:
+    service = SERVICES[name]
+    if "wget" in str(service.get("healthcheck")) or name in SCRIPTS:
+        assert [service["environment"][f"{each}_proxy"] for each in ("http", "https", "all")] == ["", "", ""]
+
+
+@pytest.mark.parametrize("name", ["kafka0", "pyspark"])
+def test_the_native_libraries_of_the_codecs_can_be_loaded(name: str) -> None:
+    """Java unpacks those of snappy and zstd into /tmp. Docker's default for a tmpfs is noexec."""
+    assert "/tmp:exec" in SERVICES[name]["tmpfs"]
+
+
+def test_the_networks_have_no_way_out() -> None:
+    networks = COMPOSE["networks"]
+    assert networks["metadata"]["internal"] is True
+    assert networks["default"]["internal"] == "${CLOSED_NETWORK}" and env_file({})["CLOSED_NETWORK"] == "true"
+    assert networks["ports"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
