@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -25,7 +24,7 @@ class Kafka:
             return sum(first.values()), sum(end.values())
 
     def records(self, topic: str) -> int:
-        """The records of a topic; the ends of transactions and what they aborted count as well."""
+        """The records of a topic; ends of transactions, and what they aborted, count as well."""
         first, end = self.offsets(topic)
         return end - first
 
@@ -34,10 +33,13 @@ class Kafka:
             return set(consumer.topics())
 
     @contextmanager
-    def _consumer(self, **options: Any) -> Iterator[KafkaConsumer]:
+    def _consumer(self) -> Iterator[KafkaConsumer]:
         try:
             consumer = KafkaConsumer(
-                bootstrap_servers=self.servers, bootstrap_timeout_ms=5000, allow_auto_create_topics=False, **options
+                bootstrap_servers=self.servers,
+                bootstrap_timeout_ms=5000,
+                allow_auto_create_topics=False,
+                isolation_level="read_committed",  # as the windows job reads
             )
             try:
                 yield consumer
