@@ -4,6 +4,9 @@ The form of a reading is in schemas/sensor-data-raw.schema.json. Druid's filter 
 from the same schema, accepts the same records.
 """
 
+from functools import reduce
+from operator import or_
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from service.contract import Signal
@@ -11,6 +14,7 @@ from service.contract import Signal
 from windows_job.reading import MARKER, Form
 
 NO_LIMIT = 2**31 - 1
+LONGEST_PLAIN = 4096  # bytes of a plain record
 # Strict JSON; and, as in Druid, no limit to the depth or length of fields that are not used.
 JSON = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"} | dict.fromkeys(
     ["maxNestingDepth", "maxNumLen", "maxStringLen"], str(NO_LIMIT)
@@ -37,7 +41,8 @@ def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
     # In steps, so that nothing is computed twice. Plain records are complete before from_json: there Spark's generated
     # code ends, and every column is copied.
     string = value.cast("string")
-    seen = raw.select("*", F.coalesce(string.rlike(form.plain_pattern), F.lit(False)).alias("plain"))
+    short = F.octet_length(value) <= LONGEST_PLAIN  # a large record takes long to search
+    seen = raw.select("*", F.coalesce(short & string.rlike(form.plain_pattern), F.lit(False)).alias("plain"))
     split = seen.select("*", F.when(plain, F.split(string, ",")).alias("parts"))
     placed = split.select(
         "*", *(F.when(plain, _at_its_place(form, name)).alias(f"plain_{name}") for name in form.fields)
@@ -46,8 +51,9 @@ def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
     read = texts.select(
         "*",
         F.when(text.isNotNull(), F.from_json(_without_repeats(text), schema, JSON)).alias("reading"),
-        F.when(text.isNotNull(), _single_value(text)).alias("single"),
     )
+    has_field = reduce(or_, (reading[name].isNotNull() for name in form.fields))
+    read = read.select("*", F.when(has_field, _single_value(text)).alias("single"))
     time = F.when(reading["time"].rlike(form.time_pattern), reading["time"].try_cast("timestamp"))
     of_json = {name: reading[name] for name in form.fields} | {"time": time, "entity": _entity(reading["entity"])}
     parsed = read.select("*", *(F.coalesce(f"plain_{name}", of_json[name]).alias(name) for name in form.fields))
