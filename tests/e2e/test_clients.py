@@ -1,7 +1,6 @@
 """Whatever other clients send: it is counted like anything else, or rejected with the reason, and nothing stops."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,20 +157,6 @@ def test_what_others_send_to_the_jobs_own_topics_is_passed_over(stack: Pipeline)
     stack.closed()
     assert in_windows(stack, "after hello") == 1
     assert in_windows(stack, "lost") == 0
-
-
-def test_large_records_are_rejected_in_bounded_memory(stack: Pipeline) -> None:
-    before, number = stack.closed(), 1000
-    job = stack.processes()["pyspark"]
-    with producer(stack, max_request_size=2 * 2**20, acks=1) as client:
-        for sent in range(number):
-            client.send(RAW, os.urandom(1_000_000))
-            if sent % 20 == 0:
-                client.flush()
-    figures = poll_until("all rejected", lambda: (found := stack.verify(300)) and found["records"] - before["records"]
-                         == number and found, 300)  # fmt: skip
-    assert figures["rejected"] - before["rejected"] == number
-    assert stack.processes()["pyspark"] == job
 
 
 def test_while_only_invalid_and_late_records_come_the_windows_close_and_late_readings_are_kept_once(
