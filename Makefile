@@ -54,7 +54,7 @@ format: packages ## format the code and apply automatic fixes
 render: packages ## write the files derived from schemas/, with Spark: Druid's specs, the README's table and others
 	@$(INSTALLED) schemas/render.py
 
-unit: packages ## run the unit tests: about a minute, without Java
+unit: packages ## run the unit tests: about two minutes, without Java
 	@$(PYTEST) tests/unit
 
 integration: install ## test the windows job on a local Spark
@@ -65,7 +65,7 @@ e2e: install ## test the whole pipeline on Kafka, Spark and Druid, on its own po
 
 test: lint unit integration e2e ## run lint, unit, integration and e2e: all except chaos and test-docker
 
-chaos: install ## kill services at random under load and verify every window; KILLS=30, SEED=... repeats a run
+chaos: install ## kill, stop and restart services at random under load, verify every window; KILLS=30, SEED=...
 	@KILLS=$${KILLS:-30} $(PYTEST) -s tests/e2e -m chaos
 
 test-docker: install ## start docker-compose.yml and test it; needs a Docker engine
