@@ -1,4 +1,4 @@
-"""Destructive: half a gigabyte of random bytes in records of a megabyte; then all data is removed again."""
+"""Destructive: hundreds of megabytes of random bytes in records of a megabyte; then all data is removed again."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from kafka import KafkaProducer
 from pipeline import RAW, Pipeline, poll_until
 
 pytestmark = pytest.mark.timeout(900)
-NUMBER = 500
+NUMBER = 300
 
 
 @pytest.fixture
