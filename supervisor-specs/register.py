@@ -43,6 +43,7 @@ def register_all(druid: Druid, servers: str, specs: Mapping[str, Mapping[str, An
         check = partial(supervisors.check_topic, druid, name, ids[topic_of[name]])
         wait_for("Druid's list of supervisors", check, WAIT_FOR)
     for name, spec in specs.items():
+        wait_for(f"supervisor {name}", partial(supervisors.check_terminated, druid, name), WAIT_FOR)
         post = partial(supervisors.register, druid, spec, ids[topic_of[name]])
         wait_for(f"Druid to accept supervisor {name}", post, WAIT_FOR)
         wait_for(f"Druid to accept the compaction of {name}", partial(supervisors.compact, druid, spec), WAIT_FOR)

@@ -43,6 +43,19 @@ def check_topic(druid: Druid, datasource: str, topic_id: str) -> None:
             )
 
 
+def check_terminated(druid: Druid, datasource: str) -> None:
+    """No task of a supervisor that was terminated still publishes.
+
+    Before it has, Druid doesn't know up to which offset the datasource has been read, and a new supervisor would begin
+    at the first one.
+    """
+    if datasource in druid.ask("GET", "/druid/indexer/v1/supervisor"):
+        return
+    running = {"state": "running", "datasource": datasource, "type": "index_kafka"}
+    if tasks := druid.ask("GET", "/druid/indexer/v1/tasks", params=running):
+        raise NotReady(f"{len(tasks)} of its tasks still publish, as it was terminated")
+
+
 def register(druid: Druid, spec: Mapping[str, Any], topic_id: str) -> None:
     """Post the spec. Druid doesn't restart a supervisor whose spec is the same."""
     body = {**spec, "context": {**spec.get("context", {}), TOPIC_ID: topic_id}}

@@ -21,7 +21,7 @@ class FakeDruid(Druid):
 
     def __init__(self, **answers: Any) -> None:
         super().__init__("http://druid")
-        self.answers = {"supervisor": [], **answers}
+        self.answers = {"supervisor": [], "tasks": [], **answers}
         self.posted: list[tuple[str, dict[str, Any], Any]] = []
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
@@ -97,6 +97,14 @@ def test_druids_answers(monkeypatch: pytest.MonkeyPatch, status: int, body: byte
         assert str(error.value) == str(expected)
     else:
         assert Druid("http://druid").ask("GET", "/path") == expected
+
+
+def test_a_supervisor_that_was_terminated_is_registered_when_its_tasks_have_published() -> None:
+    tasks = [{"id": "index_kafka_one_1"}]
+    supervisors.check_terminated(FakeDruid(supervisor=["one"], tasks=tasks), "one")
+    supervisors.check_terminated(FakeDruid(supervisor=["other"], tasks=[]), "one")
+    with pytest.raises(NotReady, match="^1 of its tasks still publish, as it was terminated$"):
+        supervisors.check_terminated(FakeDruid(supervisor=["other"], tasks=tasks), "one")
 
 
 def supervisor(name: str, **spec: Any) -> dict[str, Any]:
