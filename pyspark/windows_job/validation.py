@@ -26,6 +26,7 @@ SHOWN_CHARACTERS = 1000
 
 BATCH = "batch"  # the name of the observation of a batch, see readings()
 
+INFINITE = ("Infinity", "-Infinity")  # what Druid makes of a number that is too large for a double
 LARGEST_EXACT = 2**53  # among the whole numbers that Druid reads as doubles because they are written with a fraction
 
 
@@ -132,6 +133,7 @@ def _entity_fault(form: Form, control_topic: str) -> Column:
         F.when(entity.isNull() & (value.isNull() | F.is_variant_null(value)), "entity is missing")
         .when(entity.isNull(), "entity is neither a text nor a whole number of 64 bits")
         .when((length == 0) & ~is_marker, "entity is empty")
+        .when(entity.isin(*INFINITE), "entity is a name that Druid can't tell from a number")
         .when(length > form.longest_entity, f"entity has more than {form.longest_entity} characters")
         .when((length > 0) & (F.col("topic") == control_topic), "not a marker of the windows job")
     )

@@ -94,7 +94,8 @@ def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
 def _as_text(key: str) -> Json:
     """The key as a text. It may be a text or a whole number in JSON: 7, 7.0 and "7" become "7"; others become null."""
     json = f"to_json_string({key})"
-    text = f"regexp_like({json}, '^\"')"
+    # A number too large for a double is infinite, which Druid writes as a text.
+    text = f"regexp_like({json}, '^\"') && !regexp_like({json}, '^\"-?Infinity\"$')"
     integer = f"regexp_like({json}, '^-?[0-9]+$')"
     # Druid reads any other number as a double, which is exact up to 2^53.
     whole = f"{_is_number(key)} && {key} == floor({key}) && abs({key}) <= 9007199254740992"

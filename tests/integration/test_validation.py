@@ -107,6 +107,7 @@ INVALID: list[tuple[Value, str]] = [
     (literal("entity", "1e999"), NO_ENTITY),
     (literal("entity", "01"), NOT_OBJECT),
     (changed(entity=""), "entity is empty"),
+    (changed(entity="-Infinity"), "entity is a name that Druid can't tell from a number"),
     (changed(entity="x" * 257), "entity has more than 256 characters"),
     (changed(temp=None), "temp is missing"),
     (changed(temp="20.0"), "temp is not a number"),

@@ -125,7 +125,8 @@ def raw_spec(dimensions: list[tuple[str, str]], conditions: list[dict[str, Any]]
             {
                 "type": "expression",
                 "name": "entity",
-                "expression": "case_searched(regexp_like(to_json_string(entity), '^\"'), entity,"
+                "expression": "case_searched(regexp_like(to_json_string(entity), '^\"')"
+                " && !regexp_like(to_json_string(entity), '^\"-?Infinity\"$'), entity,"
                 " regexp_like(to_json_string(entity), '^-?[0-9]+$'), cast(entity, 'STRING'),"
                 " regexp_like(to_json_string(entity), '^[-+.0-9E]+$') && entity == floor(entity)"
                 " && abs(entity) <= 9007199254740992, cast(cast(entity, 'LONG'), 'STRING'), null)",
