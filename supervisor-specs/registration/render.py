@@ -10,6 +10,7 @@ from service.contract import Topic
 
 TEMPLATE = json.loads((Path(__file__).parent / "template.json").read_text())
 KAFKA_TIMESTAMP = "kafka.timestamp"  # the column with Kafka's timestamp of a record
+KEY_AS_SENT = "kafka.key_as_sent"  # the key in the payload, before _as_text()
 DRUID_TYPES = {"integer": "long", "number": "double", "string": "string"}
 
 Json = dict[str, Any]
@@ -40,7 +41,8 @@ def render(topic: Topic) -> Json:
         # With Kafka's own timestamp of a record, which the filter needs. A field of that name in the payload would take
         # its place; so the payload's is looked for where no valid record has any: inside the event time, a text.
         nothing = {"type": "tree", "name": KAFKA_TIMESTAMP, "nodes": [timestamp, KAFKA_TIMESTAMP]}
-        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing]}}
+        as_sent = {"type": "tree", "name": KEY_AS_SENT, "nodes": [topic.key]}
+        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing, as_sent]}}
         io["inputFormat"] = {"type": "kafka", "timestampColumnName": KAFKA_TIMESTAMP, "valueFormat": payload}
     else:
         del data["transformSpec"]
@@ -81,6 +83,10 @@ def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
         elif name == topic.key:
             # Of what _as_text() makes of it. A dot in Java's regular expressions is a character, not half of one.
             yield _regex(name, f"^(?s:.{{{field['minLength']},{field['maxLength']}}})\\z")
+            # In Druid's expressions true and false are 1 and 0.
+            zero_or_one = {"type": "in", "dimension": name, "values": ["0", "1"]}
+            boolean = {"type": "and", "fields": [_regex(KEY_AS_SENT, "^(true|false)$"), zero_or_one]}
+            yield {"type": "not", "field": boolean}
         elif "x-unit" in field:
             number = _signal(name, field)
             if name in topic.schema["required"]:

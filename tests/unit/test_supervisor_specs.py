@@ -88,6 +88,16 @@ def spec(name: str, timestamp: str, dimensions: list[tuple[str, str]], **io: Any
     }
 
 
+NO_BOOLEAN = {
+    "type": "not",
+    "field": {
+        "type": "and",
+        "fields": [
+            {"type": "regex", "dimension": "kafka.key_as_sent", "pattern": "^(true|false)$"},
+            {"type": "in", "dimension": "entity", "values": ["0", "1"]},
+        ],
+    },
+}
 TIME_AND_ENTITY = [
     {
         "type": "regex",
@@ -99,6 +109,7 @@ TIME_AND_ENTITY = [
         "expression": "__time >= timestamp_parse('2000-01-01T00:00:00Z') && __time <= \"kafka.timestamp\" + 10000",
     },
     {"type": "regex", "dimension": "entity", "pattern": r"^(?s:.{1,256})\z"},
+    NO_BOOLEAN,
 ]
 SIGNALS = [
     {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"},
@@ -116,7 +127,8 @@ SIGNALS = [
 
 def raw_spec(dimensions: list[tuple[str, str]], conditions: list[dict[str, Any]]) -> dict[str, Any]:
     nothing = {"type": "tree", "name": "kafka.timestamp", "nodes": ["time", "kafka.timestamp"]}
-    payload = {"type": "json", "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing]}}
+    as_sent = {"type": "tree", "name": "kafka.key_as_sent", "nodes": ["entity"]}
+    payload = {"type": "json", "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing, as_sent]}}
     kafka = {"type": "kafka", "timestampColumnName": "kafka.timestamp", "valueFormat": payload}
     result = spec("sensor-data-raw", "time", dimensions, inputFormat=kafka)
     result["spec"]["dataSchema"]["transformSpec"] = {
@@ -224,7 +236,7 @@ def test_the_limits_of_time_and_entity_are_those_of_the_schema() -> None:
             "expression": "__time >= timestamp_parse('2020-01-01T00:00:00Z') && __time <= \"kafka.timestamp\" + 60000",
         },
         {"type": "regex", "dimension": "entity", "pattern": r"^(?s:.{2,17})\z"},
-        {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"},
+        NO_BOOLEAN,
     ]
 
 
@@ -320,7 +332,7 @@ def conditions(values: dict[str, Any]) -> list[Any]:
         ),
         (
             "sensor-data-raw",
-            lambda values: conditions(values)[3].update(pattern="."),
+            lambda values: conditions(values)[4].update(pattern="."),
             'the filter lacks the condition {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"}',
         ),
         (
