@@ -35,14 +35,14 @@ def render(topic: Topic) -> Json:
     ]
     io["topic"] = topic.default_name
     if "x-seconds-ahead" in topic.schema["properties"][timestamp]:
-        key = topic.key
-        data["transformSpec"]["transforms"] = [_as_text(key)] if key and key in topic.schema["properties"] else []
         data["transformSpec"]["filter"] = {"type": "and", "fields": list(_conditions(topic, timestamp))}
         # With Kafka's own timestamp of a record, which the filter needs. A field of that name in the payload would take
         # its place; so the payload's is looked for where no valid record has any: inside the event time, a text.
-        nothing = {"type": "tree", "name": KAFKA_TIMESTAMP, "nodes": [timestamp, KAFKA_TIMESTAMP]}
-        as_sent = {"type": "tree", "name": KEY_AS_SENT, "nodes": [topic.key]}
-        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": [nothing, as_sent]}}
+        fields = [{"type": "tree", "name": KAFKA_TIMESTAMP, "nodes": [timestamp, KAFKA_TIMESTAMP]}]
+        if topic.key and topic.key in topic.schema["properties"]:
+            data["transformSpec"]["transforms"] = [_as_text(topic.key)]
+            fields.append({"type": "tree", "name": KEY_AS_SENT, "nodes": [topic.key]})
+        payload = {**io["inputFormat"], "flattenSpec": {"useFieldDiscovery": False, "fields": fields}}
         io["inputFormat"] = {"type": "kafka", "timestampColumnName": KAFKA_TIMESTAMP, "valueFormat": payload}
     else:
         del data["transformSpec"]
