@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LONGEST_ENTITY = 256  # characters
 LARGEST_FRACTION = 2**53  # from here on a float is not exact
+
+# What reading a field of any JSON may raise
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def loads(value: bytes | None) -> Any:
@@ -64,3 +68,16 @@ def event_time(reading: Any) -> int:
     """
     time = reading["time"]
     return second(time[:19]) if time[-1] == "Z" else millis(time)
+
+
+def times(values: Iterable[bytes | None], boundary: int) -> tuple[int, int]:
+    """How many of these records of the raw topic have a time before `boundary`, and how many a later one."""
+    old = recent = 0
+    for value in values:
+        try:
+            time = event_time(loads(value))
+        except UNREADABLE:
+            continue
+        old += time < boundary
+        recent += time >= boundary
+    return old, recent

@@ -11,14 +11,12 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-from reconciliation.json_values import event_time, loads, millis, vehicle
+from reconciliation.json_values import UNREADABLE, event_time, loads, millis, vehicle
 from reconciliation.progress import Progress, Step
 from reconciliation.result import Cut, Place, Reconciliation, Rows, Window
+from reconciliation.sequences import gaps
 
 MAX_SEQ = 2**63 - 1  # The job and Druid have 64-bit integers; a larger seq counts as missing.
-
-# What reading a field of any JSON may raise
-UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 _EMPTY: dict[str, int] = {}
 _NO_STEP = Step(0, 0, 0)
@@ -239,7 +237,7 @@ class Ledger:
             removed_windows=removed_windows,
             removed_late=removed_late,
             duplicates=self._duplicates,
-            gaps=sum(map(_gaps, self._seqs.values())),
+            gaps=sum(map(gaps, self._seqs.values())),
             out_of_order=self._out_of_order,
             too_short={p: end.get(p, 0) for p, read_up_to in self.cut.offsets.items() if read_up_to > end.get(p, 0)},
             unexplained=self._unexplained,
@@ -301,24 +299,3 @@ def _left_over(places: Mapping[int, Mapping[int, object]], first: Mapping[int, i
         for offset in offsets
         if offset >= first.get(partition, 0)
     ]
-
-
-def times(values: Iterable[bytes | None], boundary: int) -> tuple[int, int]:
-    """How many of these records of the raw topic have a time before `boundary`, and how many a later one."""
-    old = recent = 0
-    for value in values:
-        try:
-            time = event_time(loads(value))
-        except UNREADABLE:
-            continue
-        old += time < boundary
-        recent += time >= boundary
-    return old, recent
-
-
-def _gaps(blocks: dict[int, int]) -> int:
-    """The seqs missing between the lowest and the highest, computed from the bits: there may be very many."""
-    lowest, highest = min(blocks), max(blocks)
-    low = lowest * 256 + (blocks[lowest] & -blocks[lowest]).bit_length() - 1
-    high = highest * 256 + blocks[highest].bit_length() - 1
-    return high - low + 1 - sum(block.bit_count() for block in blocks.values())

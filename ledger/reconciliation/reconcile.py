@@ -11,7 +11,8 @@ from service.contract import Topic
 
 from reconciliation import runs
 from reconciliation.druid import Druid, DruidError
-from reconciliation.ledger import Ledger, times
+from reconciliation.json_values import times
+from reconciliation.ledger import Ledger
 from reconciliation.progress import Offsets, Progress
 from reconciliation.result import Reconciliation, Rows, Run
 from reconciliation.topics import KafkaTopics

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from reconciliation import report, runs
-from reconciliation.json_values import loads, millis
-from reconciliation.ledger import Ledger, times
+from reconciliation.json_values import loads, millis, times
+from reconciliation.ledger import Ledger
 from reconciliation.lookup import Lookup
 from reconciliation.progress import Progress
 from reconciliation.result import Reconciliation, Rows, Run, Window
