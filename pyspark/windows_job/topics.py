@@ -69,6 +69,10 @@ def offsets(bootstrap_servers: str, topic: str) -> tuple[dict[str, int], dict[st
     try:
         partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
         first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-        return tuple({str(each.partition): offset for each, offset in found.items()} for found in (first, end))  # type: ignore[return-value]
+        return _by_partition(first), _by_partition(end)
     finally:
         consumer.close()
+
+
+def _by_partition(offsets: dict[TopicPartition, int]) -> dict[str, int]:
+    return {str(each.partition): offset for each, offset in offsets.items()}
