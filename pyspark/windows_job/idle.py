@@ -1,7 +1,8 @@
 """Idle detection, which closes the last windows.
 
-When no reading on time comes any more, the watermark stands still and Spark never emits them. The job then sends a marker to a topic of its own, which the same query reads and which moves the watermark on. The raw
-topic stays as it is, and a repeated batch reads the same marker at the same offset.
+When no reading on time comes any more, the watermark stands still and Spark never emits them. The job then sends a
+marker to a topic of its own, which the same query reads and which moves the watermark on. The raw topic stays as it is,
+and a repeated batch reads the same marker at the same offset.
 """
 
 
