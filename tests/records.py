@@ -43,13 +43,14 @@ def aggregations() -> list[Column]:
 
 
 def parse(records: DataFrame, form: Form = FORM) -> DataFrame:
-    return validation.parse(records, form, CONTROL)
+    parsed = validation.with_reason(validation.parse(records, form, CONTROL), form)
+    return parsed.withColumn("entity", validation.entity())
 
 
 def windows(records: DataFrame, watermark: str = "3 minutes") -> DataFrame:
     """The windows of a minute that records make up."""
-    readings = validation.readings(parse(records, CONTRACT), CONTRACT)
-    return aggregate(readings, aggregations(), "1 minute", watermark)
+    fields = validation.fields(parse(records, CONTRACT), CONTRACT)
+    return aggregate(fields, aggregations(), "1 minute", watermark)
 
 
 def as_bytes(value: Value) -> bytes | None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,14 @@ class Stream:
         self.runs = 0  # of Spark's for it: a second one follows when the watermark has moved
 
     def batch(
-        self, *values: str, topic: str = RAW, watermark: str = "3 minutes", now: str = "12:00:00"
+        self,
+        *values: str,
+        topic: str = RAW,
+        watermark: str = "3 minutes",
+        now: str = "12:00:00",
+        write: Callable[[DataFrame, int], None] | None = None,
     ) -> list[tuple[str, str, int]]:
-        """The windows that these records of `now` close: start, vehicle, count."""
+        """The windows that these records of `now` close: start, vehicle, count. None where `write` is the sink."""
         kafka_time = f"2026-01-01T{now}Z"
         records = [
             {"topic": topic, "value": base64.b64encode(value.encode()).decode(), "timestamp": kafka_time}
@@ -39,14 +45,14 @@ class Stream:
         emitted: list[dict[str, Any]] = []
         self.rejects = self.runs = 0
 
-        def write(rows: DataFrame, _: int) -> None:
+        def collect(rows: DataFrame, _: int) -> None:
             self.runs += 1
             emitted.extend(json.loads(row.value) for row in to_kafka(rows).collect())
             self.rejects += observed(self.spark, QUERY_NAME, BATCH)["rejected"]
 
         query = (
             windows(stream, watermark)
-            .writeStream.foreachBatch(write)
+            .writeStream.foreachBatch(write or collect)
             .queryName(QUERY_NAME)
             .option("checkpointLocation", str(self.checkpoint))
             .trigger(availableNow=True)

@@ -7,8 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from service.settings import milliseconds
 
-from windows_job.reading import MARKER
-from windows_job.validation import iso
+from windows_job.validation import ENTITY, entity, iso, readings
 
 
 def recency(window_seconds: int) -> Column:
@@ -24,39 +23,42 @@ def recency(window_seconds: int) -> Column:
     return F.unix_micros("time") % window * span + seq
 
 
-def _whole_steps(timestamp: str, length: int) -> Column:
-    """A timestamp, rounded down to a whole multiple of `length` seconds."""
+def _steps(timestamp: str, length: int) -> Column:
+    """A timestamp, rounded down to a whole multiple of `length` seconds: in seconds since the epoch."""
     seconds = F.unix_seconds(timestamp)
-    return F.timestamp_seconds(seconds - seconds % length)
+    return seconds - seconds % length
 
 
-def aggregate(readings: DataFrame, aggregations: Sequence[Column], window: str, watermark: str) -> DataFrame:
+def aggregate(records: DataFrame, aggregations: Sequence[Column], window: str, watermark: str) -> DataFrame:
     """One row per window and vehicle: window ("start-end"), window_start, window_end, entity, then `aggregations`.
 
-    `window` and `watermark` are durations as in "1 minute". Windows are aligned to the epoch, include their start and
-    exclude their end. Times are ISO 8601, UTC, milliseconds. On a stream in append mode each row is emitted once, when
-    the watermark (the newest `clock` less `watermark`, rounded down to whole steps) has passed its window's end.
-    `clock` is the event time, but at most Kafka's timestamp: a vehicle whose clock is ahead doesn't make others late.
+    `records` are those of fields(). `window` and `watermark` are durations as in "1 minute". Windows are aligned to the
+    epoch, include their start and exclude their end. Times are ISO 8601, UTC, milliseconds. On a stream in append mode
+    each row is emitted once, when the watermark (the newest `clock` less `watermark`, rounded down to whole steps) has
+    passed its window's end. By `clock`, a vehicle whose clock is ahead doesn't make others late.
     """
-    start, end = iso("window.start"), iso("window.end")
     length, delay = milliseconds(window) // 1000, milliseconds(watermark) // 1000
-    # Windows start, end and close at whole steps only. A watermark that moved in between would close nothing, but Spark
-    # runs one more batch whenever it moves.
-    step, clock_step = (_whole_steps(column, math.gcd(length, delay)) for column in ("time", "clock"))
-    ordered = readings.withColumns({"step": step, "clock_step": clock_step, "recency": recency(length)})
-    # Spark takes the lower of two watermarks, which is that of the clock; that of `step` lets windows of it close.
-    stream = ordered.withWatermark("clock_step", watermark).withWatermark("step", watermark)
-    # The markers have moved the watermark, and none may open a window. Spark would move a condition without the event
-    # time below the watermark, which then would not see them.
-    vehicles = stream.where((F.col("entity") != MARKER) | (F.unix_seconds("step") < 0))
-    windows = vehicles.groupBy(F.window("step", window), "entity").agg(*aggregations)
-    computed = [name for name in windows.columns if name not in ("window", "entity")]
+    # Windows end and close at these steps only. A watermark that moved in between would close nothing, but Spark runs
+    # one more batch whenever it moves.
+    step = math.gcd(length, delay)
+    window_end, clock = _steps("time", length) + length, _steps("clock", step)
+    timed = records.select("*", F.timestamp_seconds(window_end).alias("window_end")).withColumn(
+        "clock", F.timestamp_seconds(clock)
+    )
+    # Spark takes the lower of two watermarks, which is that of the clock; that of the end lets windows close. Markers
+    # move the watermark too, and none opens a window.
+    stream = timed.withWatermark("clock", watermark).withWatermark("window_end", watermark)
+    # Spark groups faster where no key is a struct, as its own windows are, and none is null.
+    keys = {name: F.coalesce(name, F.lit(default)) for name, default in zip(ENTITY, (0, ""), strict=True)}
+    ordered = readings(stream).withColumns({**keys, "recency": recency(length)})
+    windows = ordered.groupBy("window_end", *ENTITY).agg(*aggregations)
+    start, end = iso(F.timestamp_seconds(F.unix_seconds("window_end") - length)), iso("window_end")
     return windows.select(
         F.concat(start, F.lit("-"), end).alias("window"),
         start.alias("window_start"),
         end.alias("window_end"),
-        "entity",
-        *computed,
+        entity(),
+        *(name for name in windows.columns if name not in ("window_end", *ENTITY)),
     )
 
 

@@ -3,8 +3,8 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from windows_job.reading import MARKER, Form
-from windows_job.validation import SHOWN_CHARACTERS, iso
+from windows_job.reading import Form
+from windows_job.validation import SHOWN_CHARACTERS, entity, is_vehicle, iso
 
 
 def is_late(window: str, watermark: int) -> Column:
@@ -17,11 +17,13 @@ def late(parsed: DataFrame, form: Form, window: str, watermark: int) -> DataFram
 
     The fields are in schemas/sensor-data-late.schema.json.
     """
-    readings = parsed.where(F.col("reason").isNull() & (F.col("entity") != MARKER) & is_late(window, watermark))
+    readings = parsed.where(F.col("valid") & is_vehicle() & is_late(window, watermark))
     text = F.coalesce("text", F.col("value").cast("string"))
     fields = [
         iso(name).alias(name)
         if name == "time"
+        else entity()
+        if name == "entity"
         else F.col(name)
         if name in form.fields
         else F.left(F.get_json_object(text, f"$.{name}"), F.lit(SHOWN_CHARACTERS)).alias(name)

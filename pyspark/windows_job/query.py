@@ -16,7 +16,7 @@ from windows_job.reading import Form
 from windows_job.settings import Settings
 from windows_job.sink import ExactlyOnceSink
 from windows_job.spark_internals import observed
-from windows_job.validation import BATCH, parse, readings, rejected
+from windows_job.validation import BATCH, fields, parse, rejected
 from windows_job.watchdog import Watchdog
 
 QUERY_NAME = "sensor-data"
@@ -47,7 +47,7 @@ class WindowsQuery:
         self._errors = errors
         self.last_on_time = -1  # the newest batch, since the start, with a reading that wasn't late
 
-    def start(self, aggregations: Sequence[Column], watchdog: Watchdog) -> StreamingQuery:
+    def start(self, aggregations: Sequence[Column], folder: checkpoint.Folder, watchdog: Watchdog) -> StreamingQuery:
         settings = self._settings
         records = (
             self._spark.readStream.format("kafka")
@@ -58,39 +58,40 @@ class WindowsQuery:
             .option("maxOffsetsPerTrigger", settings.max_offsets_per_trigger)
             .load()
         )
-        valid = readings(parse(records, self._form, settings.kafka_control_topic), self._form)
-        windows = aggregate(valid, aggregations, settings.window_duration, settings.watermark_duration)
+        parsed = fields(parse(records, self._form, settings.kafka_control_topic), self._form)
+        windows = aggregate(parsed, aggregations, settings.window_duration, settings.watermark_duration)
         return (
             windows.writeStream.queryName(QUERY_NAME)
             .outputMode("append")
             .trigger(processingTime=settings.trigger_interval)
-            # Without escapes, as Hadoop takes it; with a scheme, it is on this disk whatever Hadoop's default is.
-            .option("checkpointLocation", f"file://{settings.checkpoint.resolve()}")
-            .foreachBatch(partial(self._write, watchdog))
+            .option("checkpointLocation", folder.url)
+            .foreachBatch(partial(self._write, folder, watchdog))
             .start()
         )
 
-    def _write(self, watchdog: Watchdog, windows: DataFrame, batch_id: int) -> None:
+    def _write(self, folder: checkpoint.Folder, watchdog: Watchdog, windows: DataFrame, batch_id: int) -> None:
         watchdog.batch_begins()
         try:
-            if not self._sink.is_committed(batch_id):
-                self._commit(windows, batch_id)
+            if self._sink.is_committed(batch_id):
+                windows.count()  # Spark needs the state and the watermark of every batch; nothing is written
+            else:
+                self._commit(folder, windows, batch_id)
             watchdog.batch_ends()
         except Exception as error:
             self._errors.append(error)  # Spark passes on only a text, with a long stack trace
             raise
 
-    def _commit(self, windows: DataFrame, batch_id: int) -> None:
+    def _commit(self, folder: checkpoint.Folder, windows: DataFrame, batch_id: int) -> None:
         """Commit the windows that a batch emits, what it rejected, its late readings, and its token."""
         settings, last = self._settings, self._sink.last_token or {}
-        watermark, offsets = checkpoint.batch(settings.checkpoint, batch_id)
+        watermark, offsets = checkpoint.batch(folder, batch_id)
         emitted = to_kafka(windows).collect()  # this runs the batch
         seen = observed(self._spark, QUERY_NAME, BATCH)
         length = settings.window_seconds * 1000
         earliest, newest = ((seen.get(name) or 0) // 1000 for name in ("earliest", "newest"))
         has_late = bool(seen["readings"]) and earliest // length * length + length <= watermark
         token = {
-            "query_id": checkpoint.query_id(settings.checkpoint),
+            "query_id": checkpoint.query_id(folder),
             "batch_id": batch_id,
             "window_seconds": settings.window_seconds,
             "watermark_seconds": settings.watermark_seconds,
@@ -108,7 +109,7 @@ class WindowsQuery:
             whole = {partition: (starts.get(partition, EARLIEST_OFFSET), end) for partition, end in ends.items()}
             if seen["rejected"]:
                 for part in self._parts(whole, seen["rejected_bytes"] + seen["rejected"] * RECORD_OVERHEAD):
-                    for key, value in rejected(self._read(part)).collect():
+                    for key, value in rejected(self._read(part), self._form).collect():
                         counts["rejected"] += 1
                         yield settings.kafka_rejected_topic, key, value
             if has_late:
@@ -136,8 +137,8 @@ class WindowsQuery:
         if size <= MAX_PART:
             yield whole
             return
-        invalid = self._read(whole).where(F.col("reason").isNotNull())
-        length = F.coalesce(F.octet_length("value"), F.lit(0)) + RECORD_OVERHEAD
+        invalid = self._read(whole).where(~F.col("valid"))
+        length = F.coalesce("size", F.lit(0)) + RECORD_OVERHEAD
         found = invalid.select("partition", "offset", length).orderBy("partition", "offset")
         for partition, start, end in parts([tuple(row) for row in found.collect()], whole, MAX_PART):
             yield {partition: (start, end)}
@@ -182,7 +183,8 @@ def parts(records: Sequence[tuple[int, int, int]], whole: Offsets, limit: int) -
 def kafka_options(settings: Settings, fetch_bytes: int) -> dict[str, str]:
     """The options of Spark's Kafka source for whatever is read."""
     return {
-        "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
+        **settings.kafka.spark_options(),
+        "groupIdPrefix": settings.kafka_group_id,
         "kafka.isolation.level": "read_committed",  # an aborted record was never sent
         "kafka.max.partition.fetch.bytes": str(fetch_bytes),
         "kafka.max.poll.records": str(POLL_RECORDS),

@@ -10,8 +10,9 @@ INT_MAX = 2**31 - 1
 MARKER = ""  # the entity of the control topic's markers, which no vehicle can have
 TIME = r'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
 TEXT = r'"[0-9A-Z]*+"'
-# A whole number, or a text of ASCII without quotes, backslashes and commas, at which a plain record is split
-ENTITY = r'(?:[1-9][0-9]{0,17}+|"[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
+# A whole number, or a text of ASCII without quotes, backslashes and commas, at which a plain record is split; but not a
+# text that may be a whole number
+ENTITY = r'(?:[1-9][0-9]{0,17}+|"(?!-?[0-9]{1,19}")[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
 
 
 @dataclass(frozen=True)

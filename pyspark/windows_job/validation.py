@@ -4,9 +4,6 @@ The form of a reading is in schemas/sensor-data-raw.schema.json. Druid's filter 
 from the same schema, accepts the same records.
 """
 
-from functools import reduce
-from operator import or_
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from service.contract import Signal
@@ -26,40 +23,54 @@ SHOWN_CHARACTERS = 1000
 
 BATCH = "batch"  # the name of the observation of a batch, see readings()
 
+# The columns of an entity, one of which is null: a whole number is a BIGINT, which Spark copies, hashes and compares
+# faster than a string.
+ENTITY = ("entity_number", "entity_text")
+WHOLE = "^(0|-?[1-9][0-9]{0,18})$"
+
 INFINITE = ("Infinity", "-Infinity")  # what Druid makes of a number that is too large for a double
 LARGEST_EXACT = 2**53  # among the whole numbers that Druid reads as doubles because they are written with a fraction
 
 
 def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
-    """Records of Kafka with the fields of `form`, `time` as a timestamp, and `reason`: why it is invalid, or null.
+    """Records of Kafka with the fields of `form`, `time` as a timestamp, and `valid`: whether it is a reading.
 
-    `raw` has the columns of Spark's Kafka source. `entity` is a string. A marker of the control topic counts as a
-    reading of the vehicle MARKER. `reason` names all faults of a record.
+    `raw` has the columns of Spark's Kafka source. The columns ENTITY stand for the entity, see entity(), and `size` is
+    the number of the value's bytes. A marker of the control topic counts as a reading of the vehicle MARKER. The
+    other columns are for with_reason() and late().
     """
     value, plain, text, reading = (F.col(name) for name in ("value", "plain", "text", "reading"))
     types = {**form.fields, "entity": "VARIANT"}  # which keeps apart 7, "7", 7.5 and true
     schema = ", ".join(f"{name} {kind}" for name, kind in types.items())
     # In steps, so that nothing is computed twice. Plain records are complete before from_json: there Spark's generated
-    # code ends, and every column is copied.
+    # code ends, and every column is copied. So there is one step with it, and what goes through it is small: the size
+    # instead of the value, and whether it is the control topic instead of the topic.
     string = value.cast("string")
     short = F.octet_length(value) <= LONGEST_PLAIN  # a large record takes long to search
-    seen = raw.select("*", F.coalesce(short & string.rlike(form.plain_pattern), F.lit(False)).alias("plain"))
+    plain_or_not = F.coalesce(short & string.rlike(form.plain_pattern), F.lit(False))
+    is_control = F.col("topic") == control_topic
+    seen = raw.select(
+        "*", F.octet_length(value).alias("size"), is_control.alias("is_control"), plain_or_not.alias("plain")
+    )
     split = seen.select("*", F.when(plain, F.split(string, ",")).alias("parts"))
     placed = split.select(
-        "*", *(F.when(plain, _at_its_place(form, name)).alias(f"plain_{name}") for name in form.fields)
+        "*", *(F.when(plain, column).alias(f"plain_{name}") for name, column in _at_their_places(form).items())
     )
     texts = placed.select("*", F.when(F.col("plain_time").isNull(), _text(value)).alias("text"))
     read = texts.select(
         "*",
         F.when(text.isNotNull(), F.from_json(_without_repeats(text), schema, JSON)).alias("reading"),
+        F.when(text.isNotNull(), _single_value(text)).alias("single"),
     )
-    has_field = reduce(or_, (reading[name].isNotNull() for name in form.fields))
-    read = read.select("*", F.when(has_field, _single_value(text)).alias("single"))
     time = F.when(reading["time"].rlike(form.time_pattern), reading["time"].try_cast("timestamp"))
-    of_json = {name: reading[name] for name in form.fields} | {"time": time, "entity": _entity(reading["entity"])}
-    parsed = read.select("*", *(F.coalesce(f"plain_{name}", of_json[name]).alias(name) for name in form.fields))
-    judged = parsed.withColumn("reason", _reason(form, control_topic))
-    return judged.drop("plain", "parts", "reading", "single", *(f"plain_{name}" for name in form.fields))
+    read = read.withColumn("json_entity", F.when(text.isNotNull(), _entity(reading["entity"])))
+    json_entity = F.col("json_entity")
+    number = F.when(json_entity.rlike(WHOLE), json_entity.try_cast("bigint"))
+    of_json = {name: reading[name] for name in form.fields if name != "entity"} | {"time": time}
+    of_json |= dict(zip(ENTITY, (number, F.when(number.isNull(), json_entity)), strict=True))
+    parsed = read.select("*", *(F.coalesce(f"plain_{name}", column).alias(name) for name, column in of_json.items()))
+    judged = parsed.withColumn("valid", _valid(form))
+    return judged.drop("plain", "parts", "json_entity", *(f"plain_{name}" for name in of_json))
 
 
 def _entity(value: Column) -> Column:
@@ -73,41 +84,59 @@ def _entity(value: Column) -> Column:
     )  # fmt: skip
 
 
-def _at_its_place(form: Form, name: str) -> Column:
-    """A field of a plain record, of which `parts` are what stands between its commas; `time` as a timestamp."""
+def _at_their_places(form: Form) -> dict[str, Column]:
+    """The fields of a plain record, of which `parts` are what stands between its commas; `time` as a timestamp."""
     # Substrings of bytes, as a plain record is ASCII: in a string Spark counts the characters one by one.
-    if name == "time":
-        # Without the Z, which adds nothing, as times without a zone are UTC here; a zone takes as long to read as the
-        # rest.
-        start, length = len('{"time":"'), len("2026-01-01T00:00:00.000")
-        return F.substring("value", start + 1, length).cast("string").try_cast("timestamp")
-    part = F.col("parts")[list(form.plain).index(name)].cast("binary")
-    field = F.substring(part, len(f'"{name}":') + 1, NO_LIMIT).cast("string")
-    if name == "entity":
-        return F.when(field.startswith('"'), field.substr(F.lit(2), F.length(field) - 2)).otherwise(field)
-    return field.cast(form.fields[name])
+    # The time without its Z: times without a zone are UTC here, and to parse a zone takes as long as to parse the rest.
+    start, length = len('{"time":"'), len("2026-01-01T00:00:00.000")
+    found = {"time": F.substring("value", start + 1, length).cast("string").try_cast("timestamp")}
+    places = {name: F.col("parts")[number] for number, name in enumerate(form.plain) if name in form.fields}
+    for name, part in places.items():
+        first = len(f'"{name}":') + 1
+        field = F.substring(part.cast("binary"), first, NO_LIMIT).cast("string")
+        if name == "entity":
+            inside = F.substring(part.cast("binary"), F.lit(first + 1), F.octet_length(part) - first - 1)
+            text = F.when(part.startswith(f'"{name}":"'), inside.cast("string"))
+            found |= dict(zip(ENTITY, (field.try_cast("bigint"), text), strict=True))
+        elif name != "time":
+            found[name] = field.cast(form.fields[name])
+    return found
 
 
-def _reason(form: Form, control_topic: str) -> Column:
-    """The conditions of a reading that a record fails, in words, joined by semicolons; null where it meets all."""
+def with_reason(parsed: DataFrame, form: Form) -> DataFrame:
+    """The records of parse() with `reason`: all conditions of a reading that a record fails, in words; null if valid.
+
+    Apart from parse(), as each batch of the stream would spend time on planning it.
+    """
+    reason = F.coalesce(_no_json(form), F.when(~F.col("valid"), F.concat_ws("; ", *_faults(form))))
+    return parsed.withColumn("reason", reason)
+
+
+def _valid(form: Form) -> Column:
+    valid = _no_json(form).isNull()
+    for fault in _faults(form):
+        valid = valid & fault.isNull()
+    return valid
+
+
+def _no_json(form: Form) -> Column:
+    """Why a record has no fields to judge; null if it has."""
     text, reading = F.col("text"), F.col("reading")
     required = [signal.name for signal in form.signals if not signal.optional]
     nothing = F.coalesce(
-        reading["time"], *(F.col(name).cast("string") for name in ("entity", *required))
+        reading["time"], *(F.col(name).cast("string") for name in (*ENTITY, *required))
     ).isNull() & reading["entity"].isNull()  # fmt: skip
-    # What is no JSON has no fields to judge.
-    no_json = (
-        F.when(F.col("plain_time").isNotNull(), None)
+    return (
+        # A plain record
+        F.when(text.isNull() & F.col("time").isNotNull(), None)
         .when(nothing, "not a JSON object with the fields of a reading")
         .when(~F.is_valid_utf8(text), "not valid UTF-8")
         .when(~F.col("single"), "more than one JSON value")
     )
-    faults = [_time_fault(form), _entity_fault(form, control_topic), *(_signal_fault(each) for each in form.signals)]
-    # Of a valid record, which most are, no text is put together.
-    none = F.lit(True)
-    for fault in faults:
-        none = none & fault.isNull()
-    return F.coalesce(no_json, F.when(~none, F.concat_ws("; ", *faults)))
+
+
+def _faults(form: Form) -> list[Column]:
+    return [_time_fault(form), _entity_fault(form), *(_signal_fault(signal) for signal in form.signals)]
 
 
 def _time_fault(form: Form) -> Column:
@@ -125,17 +154,17 @@ def _time_fault(form: Form) -> Column:
     )  # fmt: skip
 
 
-def _entity_fault(form: Form, control_topic: str) -> Column:
-    entity, value = F.col("entity"), F.col("reading.entity")
-    is_marker = (entity == MARKER) & (F.col("topic") == control_topic)
-    length = F.length(entity)
+def _entity_fault(form: Form) -> Column:
+    (number, text), value = (F.col(name) for name in ENTITY), F.col("reading.entity")
+    length = F.length(text)
     return (
-        F.when(entity.isNull() & (value.isNull() | F.is_variant_null(value)), "entity is missing")
-        .when(entity.isNull(), "entity is neither a text nor a whole number of 64 bits")
-        .when((length == 0) & ~is_marker, "entity is empty")
-        .when(entity.isin(*INFINITE), "entity is a name that Druid can't tell from a number")
+        F.when(number.isNotNull() & ~F.col("is_control"), None)
+        .when(number.isNull() & text.isNull() & (value.isNull() | F.is_variant_null(value)), "entity is missing")
+        .when(number.isNull() & text.isNull(), "entity is neither a text nor a whole number of 64 bits")
+        .when((text == MARKER) & ~F.col("is_control"), "entity is empty")
+        .when(text.isin(*INFINITE), "entity is a name that Druid can't tell from a number")
         .when(length > form.longest_entity, f"entity has more than {form.longest_entity} characters")
-        .when((length > 0) & (F.col("topic") == control_topic), "not a marker of the windows job")
+        .when(F.col("is_control") & (number.isNotNull() | (text != MARKER)), "not a marker of the windows job")
     )
 
 
@@ -180,29 +209,53 @@ def _without_repeats(text: Column) -> Column:
     return F.when(once, text).otherwise(F.coalesce(F.to_json(F.try_parse_json(text)), F.lit("{}")))
 
 
-def readings(parsed: DataFrame, form: Form) -> DataFrame:
-    """The valid records of parse() with the fields of `form` and `clock`, a timestamp that aggregate() needs.
+def fields(parsed: DataFrame, form: Form) -> DataFrame:
+    """The records of parse() with their fields, as aggregate() needs them: all of them, of which some are invalid.
 
-    The observation BATCH has, for the records of a batch, `readings` (the number of the valid ones), their `earliest`
-    and `newest` event time (microseconds since the epoch; null where there is none), and `rejected` and
-    `rejected_bytes` of the others. Markers count in none.
+    `time` and `clock` are timestamps: the event time, and the event time but at most Kafka's timestamp. Both are the
+    epoch in invalid records, which have a `rejected_size`.
     """
-    # Only these columns pass the observation: Spark prunes none across it.
-    reason, size = F.col("reason"), F.octet_length("value").alias("size")
-    fields = parsed.select(*form.fields, F.least("time", "timestamp").alias("clock"), reason, size)
-    time = F.when(reason.isNull() & (F.col("entity") != MARKER), F.unix_micros("time"))
-    counted = fields.observe(
+    # A row is copied several times on its way into a group, so it has nothing more than this.
+    valid, names = F.col("valid"), [name for name in form.fields if name not in ("time", "entity")]
+    time = F.when(valid, F.col("time")).otherwise(F.timestamp_seconds(F.lit(0)))
+    size = F.when(~valid, F.coalesce("size", F.lit(0)))
+    timed = parsed.select(*names, *ENTITY, "timestamp", time.alias("time"), size.alias("rejected_size"))
+    return timed.withColumn("clock", F.least("time", "timestamp")).drop("timestamp")
+
+
+def readings(records: DataFrame) -> DataFrame:
+    """Those of fields(), with whatever else was added to them, that are valid and a vehicle's.
+
+    The observation BATCH has, for the records of a batch, `readings` (the number of these), their `earliest` and
+    `newest` event time (microseconds since the epoch; null where there is none), and `rejected` and `rejected_bytes` of
+    the invalid ones. Markers count in none.
+    """
+    # By the clock: the column of a watermark that nothing used later would cost a copy of every row, without it.
+    kept = (F.unix_seconds("clock") > 0) & is_vehicle()
+    micros = F.when(kept, F.unix_micros("time"))
+    counted = records.observe(
         BATCH,
-        F.count(time).alias("readings"),
-        F.min(time).alias("earliest"),
-        F.max(time).alias("newest"),
-        F.count(reason).alias("rejected"),
-        F.coalesce(F.sum(F.when(reason.isNotNull(), F.col("size"))), F.lit(0)).alias("rejected_bytes"),
+        F.count(micros).alias("readings"),
+        F.min(micros).alias("earliest"),
+        F.max(micros).alias("newest"),
+        F.count("rejected_size").alias("rejected"),
+        F.coalesce(F.sum("rejected_size"), F.lit(0)).alias("rejected_bytes"),
     )
-    return counted.where(reason.isNull()).drop("reason", "size")
+    return counted.where(kept)
 
 
-def rejected(parsed: DataFrame) -> DataFrame:
+def is_vehicle() -> Column:
+    """Whether a valid record is a vehicle's, not a marker."""
+    return F.col("entity_text").isNull() | (F.col("entity_text") != MARKER)
+
+
+def entity() -> Column:
+    """The entity as a string. An empty text counts as null: of a number, aggregate() has one."""
+    number, text = (F.col(name) for name in ENTITY)
+    return F.coalesce(F.nullif(text, F.lit("")), number.cast("string")).alias("entity")
+
+
+def rejected(parsed: DataFrame, form: Form) -> DataFrame:
     """The invalid records of parse() as records of the rejected topic: `key` and `value` (JSON), both strings.
 
     The fields are in schemas/sensor-data-rejected.schema.json.
@@ -213,13 +266,13 @@ def rejected(parsed: DataFrame) -> DataFrame:
         "partition",
         "offset",
         "reason",
-        F.octet_length(value).alias("size"),
+        "size",
         F.make_valid_utf8(F.substring("key", 1, SHOWN_CHARACTERS).cast("string")).alias("key"),
         F.make_valid_utf8(F.substring(value, 1, SHOWN_CHARACTERS).cast("string")).alias("value"),
         F.base64(F.substring(value, 1, KEPT_BYTES)).alias("value_base64"),
     )
     key = F.concat_ws("/", "partition", "offset")
-    return parsed.where(F.col("reason").isNotNull()).select(
+    return with_reason(parsed.where(~F.col("valid")), form).select(
         key.alias("key"), F.to_json(record, {"ignoreNullFields": "false"}).alias("value")
     )
 

@@ -1,6 +1,8 @@
 """What the windows job computes, by a real local Spark: literal readings in, exact rows out."""
 
 import json
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -8,11 +10,14 @@ import pytest
 import records
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from records import CONTROL, GOOD, NOON, changed, marker, raw, reading, windows
+from records import CONTROL, FORM, GOOD, NOON, changed, marker, raw, reading, windows
 from service import contract
 from stream import Stream
 from windows_job import checkpoint
 from windows_job.aggregation import recency, to_kafka
+from windows_job.query import WindowsQuery
+from windows_job.spark_internals import HadoopFolder
+from windows_job.watchdog import Watchdog
 
 COLUMNS = [
     "window",
@@ -59,27 +64,29 @@ def test_one_row_per_window_and_vehicle(spark: SparkSession) -> None:
 
 
 def test_the_last_humidity_is_of_the_latest_time_then_the_highest_seq(spark: SparkSession) -> None:
-    [row] = aggregated(
-        spark,
-        reading("10:00:05.000", 1, 20.0, humidity=50.0, seq=7),
-        reading("10:00:09.000", 1, 20.0, humidity=60.0, seq=4),
-        reading("10:00:09.000", 1, 20.0, humidity=70.0, seq=5),
-        reading("10:00:01.000", 1, 20.0, humidity=80.0, seq=9),
+    values: list[str] = []
+    expected: dict[str, float] = {}  # by vehicle
+
+    def case(last: float, *readings: tuple[str, float, int | None]) -> None:
+        """Readings of one vehicle, of which the `last` humidity is expected: time, humidity, seq."""
+        entity = len(expected)
+        values.extend(reading(time, entity, 20.0, humidity, seq) for time, humidity, seq in readings)
+        expected[str(entity)] = last
+
+    case(
+        70.0, ("10:00:05.000", 50.0, 7), ("10:00:09.000", 60.0, 4), ("10:00:09.000", 70.0, 5), ("10:00:01.000", 80.0, 9)
     )
-    assert row["last_humidity"] == 70.0
+    before = "10:00:08.999", 99.0, 2**63 - 1
     # whatever a seq may be, and none is less than any from 0
     extremes = [None, 0, 1, 5, 10**11, 2**63 - 1]
-    for number, seq in enumerate(extremes):
-        values = [reading("10:00:09.000", 1, 20.0, humidity=float(n), seq=extremes[n]) for n in range(number + 1)]
-        before = reading("10:00:08.999", 1, 20.0, humidity=99.0, seq=2**63 - 1)
-        for order in (values, values[::-1]):
-            [row] = aggregated(spark, *order, before)
-            assert row["last_humidity"] == number, seq
+    for number in range(len(extremes)):
+        readings = [("10:00:09.000", float(n), extremes[n]) for n in range(number + 1)]
+        for order in (readings, readings[::-1]):
+            case(number, *order, before)
     # below 0 is as good as none
     for seq in (-1, -(2**63)):
-        values = [reading("10:00:09.000", 1, 20.0, humidity=float(n), seq=s) for n, s in enumerate((seq, 0))]
-        [row] = aggregated(spark, before, *values[::-1])
-        assert row["last_humidity"] == 1
+        case(1, before, ("10:00:09.000", 1.0, 0), ("10:00:09.000", 0.0, seq))
+    assert {row["entity"]: row["last_humidity"] for row in aggregated(spark, *values)} == expected
 
 
 def test_windows_are_aggregated_by_hash(spark: SparkSession) -> None:
@@ -110,11 +117,11 @@ def test_an_average_is_rounded_half_up_in_whatever_order_the_readings_come(spark
     # Halfway between two hundredths: 20.01 and 20.02, and the sum of doubles depends on the order.
     temps = [20.01, 20.02] * 6 + [0.1, 0.2, 0.3, 39.71, 39.8, 40.0]
     exact = sum(round(temp * 100) for temp in temps) / len(temps)
-    for order in (temps, temps[::-1], sorted(temps)):
-        [row] = aggregated(spark, *(reading("10:00:00.000", 1, temp) for temp in order))
-        assert row["avg_temp"] == pytest.approx(round(exact) / 100, abs=1e-9)
-    [row] = aggregated(spark, reading("10:00:00.000", 1, 20.01), reading("10:00:00.000", 1, 20.02))
-    assert row["avg_temp"] == 20.02
+    orders = [temps, temps[::-1], sorted(temps), [20.01, 20.02]]
+    values = (reading("10:00:00.000", entity, temp) for entity, order in enumerate(orders) for temp in order)
+    *averages, short = [row["avg_temp"] for row in aggregated(spark, *values)]
+    assert averages == [pytest.approx(round(exact) / 100, abs=1e-9)] * 3
+    assert short == 20.02
 
 
 def test_a_window_comes_once_when_the_watermark_has_passed_its_end(stream: Stream) -> None:
@@ -202,6 +209,15 @@ def test_a_marker_moves_the_watermark_and_opens_no_window(stream: Stream) -> Non
     assert stream.state_rows == 0
 
 
+def test_a_batch_that_kafka_has_already_is_computed_for_its_state_and_written_nowhere(stream: Stream) -> None:
+    sink: Any = SimpleNamespace(is_committed=lambda _: True)  # it has no commit()
+    settings: Any = None
+    folder: Any = None
+    query = WindowsQuery(stream.spark, settings, FORM, sink, [])
+    stream.batch(reading("10:00:10.000", 1, 20.0), write=partial(query._write, folder, Watchdog(lambda: None)))
+    assert stream.batch(reading("10:04:10.000", 1, 20.0)) == [("10:00", "1", 1)]
+
+
 def test_emitted_windows_are_as_the_contract_says(spark: SparkSession) -> None:
     records = raw(spark, reading("10:00:00.000", 1, 20.0), reading("10:00:01.000", 2, -3.25))
     valid = jsonschema.Draft202012Validator(contract.topics()["aggregated"].schema)
@@ -216,6 +232,6 @@ def test_windows_get_other_columns_while_none_is_open(stream: Stream, monkeypatc
     assert stream.batch(marker("10:04:00.000"), topic=CONTROL) == [("10:00", "1", 1)]
     usual = records.aggregations()
     monkeypatch.setattr(records, "aggregations", lambda: [*usual, F.first("seq").alias("first_seq")])
-    checkpoint.forget_state_schema(stream.checkpoint)
+    checkpoint.forget_state_schema(HadoopFolder(stream.spark, stream.checkpoint.as_uri()))
     assert stream.batch(reading("10:09:00.000", 2, 20.0)) == []
     assert stream.batch(reading("10:13:00.000", 2, 20.0)) == [("10:09", "2", 1)]
