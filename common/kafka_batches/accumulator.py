@@ -1,4 +1,4 @@
-"""The only module that reaches into kafka-python: it puts filled batches into the producer's accumulator.
+"""Reaches into kafka-python's producer: it puts filled batches into its accumulator.
 
 KafkaProducer.send() spends most of its time per record on checks, the partitioner, and a future with a lock and two
 callbacks, not on encoding. Here the accumulator, which the producer's sender thread drains, gets the same batches, byte
@@ -136,3 +136,12 @@ def append(producer: KafkaProducer, partition: TopicPartition, records: Sequence
     if created:
         producer._sender.wakeup()
     return created
+
+
+def abort(producer: KafkaProducer) -> None:
+    """Fail all records without a result, and send none of them any more.
+
+    KafkaProducer.close() does the same only where its flush() doesn't raise before.
+    """
+    producer._sender.force_close()
+    producer._sender.join()

@@ -11,6 +11,8 @@ from service.settings import BadSetting
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 # The topics that the services can't do without
 ROLES = ("raw", "aggregated", "rejected", "late", "progress", "control", "runs")
+# What a topic needs unless schemas/topics.json says otherwise: compaction would remove records that the ledger counts.
+NEEDED = {"cleanup.policy": "delete"}
 
 
 class BadContract(BadSetting):
@@ -37,6 +39,15 @@ class Topic:
     key: str | None  # the field that the records are keyed by, "partition/offset", or None for no key
     datasource: Datasource | None
     schema: Mapping[str, Any]  # JSON Schema of a record's value
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """The settings that the topic must have in Kafka, whatever the broker's are."""
+        return {**NEEDED, **self.config}
+
+    def different(self, found: Mapping[str, str | None]) -> dict[str, str]:
+        """The needed settings that the topic lacks or has with another value; `found` are its settings in Kafka."""
+        return {name: value for name, value in self.needed.items() if found.get(name) != value}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Settings of a service: constants at the top of its script, each overridden by the environment variable of its name.
 
-A service declares a frozen dataclass whose fields are made by the functions below, creates one from its constants and
-passes it through checked() once, at its start.
+A service declares a frozen dataclass whose fields are made by the functions below, creates one with from_constants()
+and passes it through checked() once, at its start.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 MILLISECONDS = {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 LONGEST_DURATION = 366 * MILLISECONDS["day"]
@@ -20,8 +21,21 @@ class BadSetting(Exception):
     """A constant, or the environment variable that overrides it, has a value that is not allowed."""
 
 
+class BadFile(ValueError):
+    """The file that a setting names can't be used; the text says why."""
+
+
 class _NotAllowed(ValueError):
-    """The text completes the sentence "it must be ..."."""
+    """The text completes the sentence "it must be ..."; `shown` is the value without what is secret in it."""
+
+    def __init__(self, allowed: str, shown: str | None = None) -> None:
+        super().__init__(allowed)
+        self.shown = shown
+
+
+def from_constants(settings: type[T], script: Mapping[str, Any]) -> T:
+    """The settings with the values of a script's constants, by their names; `script` is its globals()."""
+    return settings(**{field.name: script[field.name] for field in dataclasses.fields(settings)})  # type: ignore[arg-type]
 
 
 def checked(constants: T, environment: Mapping[str, str]) -> T:
@@ -35,7 +49,10 @@ def checked(constants: T, environment: Mapping[str, str]) -> T:
         try:
             values[field.name] = field.metadata["parse"](value)
         except _NotAllowed as error:
-            raise BadSetting(f"{field.name.upper()} (or {field.name}) is {value!r}: it must be {error}.") from None
+            shown = value if error.shown is None else error.shown
+            raise BadSetting(f"{field.name.upper()} (or {field.name}) is {shown!r}: it must be {error}.") from None
+        except BadFile as error:
+            raise BadSetting(f"{field.name.upper()} (or {field.name}) can't be used, {value!r}: {error}.") from None
     return dataclasses.replace(constants, **values)  # type: ignore[type-var]
 
 
@@ -58,6 +75,24 @@ def servers() -> Any:
         if not re.fullmatch(rf"{server}(,\s*{server})*", str(value).strip()):
             raise _NotAllowed('one or more addresses, as in "localhost:9092", separated by commas')
         return str(value).strip()
+
+    return _field(parse)
+
+
+def url() -> Any:
+    """A field of the URL of a server, as in "http://router:8888"; the parsed one has no slash at the end."""
+
+    def parse(value: Any) -> str:
+        text = str(value).strip()
+        try:
+            parts = urlsplit(text)
+            ok = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:
+            ok, parts = None, None
+        if not ok or not parts or "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", text):
+            allowed = 'the URL of a server, as in "http://router:8888", without a user or a password in it'
+            raise _NotAllowed(allowed, re.sub("//.*@", "//...@", text, flags=re.DOTALL))
+        return text.rstrip("/")
 
     return _field(parse)
 
@@ -114,6 +149,22 @@ def boolean() -> Any:
             raise _NotAllowed("true or false")
         return str(value).strip().lower() == "true"
 
+    return _field(parse)
+
+
+def replicas() -> Any:
+    """A field of a number of copies, 1 or more; -1 leaves it to the broker."""
+
+    def parse(value: Any) -> int:
+        if not re.fullmatch(r"\s*(-1|0*[1-9]\d*)\s*", str(value)):
+            raise _NotAllowed("a whole number, 1 or more, or -1 for the broker's default")
+        return int(value)
+
+    return _field(parse)
+
+
+def parsed(parse: Callable[[Any], Any]) -> Any:
+    """A field of what `parse` makes of the value; it raises BadFile."""
     return _field(parse)
 
 

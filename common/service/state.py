@@ -2,9 +2,11 @@
 
 import json
 import os
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from service.files import write_whole
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -13,9 +15,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
     Creates the folder. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps({"pid": os.getpid(), "written_at": utc_now(), **state}))
-    new.replace(path)
+    write_whole(path, json.dumps({"pid": os.getpid(), "written_at": utc_now(), **state}))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -26,11 +26,16 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
+def failure_file(state_file: Path) -> Path:
+    """Where a service that has a state file writes what it has ended with."""
+    return state_file.with_suffix(".failure.json")
+
+
 def utc_now() -> str:
     """The present time in ISO 8601, UTC, milliseconds."""
-    return iso_time(datetime.now(UTC).timestamp())
+    return iso_time(datetime.now(timezone.utc).timestamp())
 
 
 def iso_time(seconds: float) -> str:
     """Seconds since the epoch in ISO 8601, UTC, milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

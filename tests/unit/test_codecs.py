@@ -11,7 +11,7 @@ CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}  # attribute of a batch, 
 READERS = sorted(
     {
         path.relative_to(ROOT).parts[0]
-        for folder in ("ledger", "pyspark", "sensor-data-generator", "supervisor-specs", "kafka")
+        for folder in ("ledger", "doctor", "pyspark", "sensor-data-generator", "supervisor-specs", "kafka")
         for path in (ROOT / folder).rglob("*.py")
         if "KafkaConsumer" in path.read_text()
     }

@@ -22,6 +22,8 @@ from service import contract
 from windows_job.reading import Form
 from windows_job.sink import MAX_RECORD_BYTES
 
+import doctor
+
 TOPICS = contract.topics()
 every_topic = pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS)
 
@@ -122,13 +124,15 @@ def test_a_contract_that_can_not_be_read_is_one_sentence(
     assert_one_sentence(str(error.value))
 
 
-@pytest.mark.parametrize("program", [create_topics, register, verify, stack], ids=lambda program: program.__name__)
+@pytest.mark.parametrize(
+    "program", [create_topics, register, verify, doctor, stack], ids=lambda program: program.__name__
+)
 def test_a_program_that_can_not_read_the_contract_ends_with_the_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, program: Any
 ) -> None:
     caplog.set_level(logging.ERROR)
-    for module, name in ((create_topics, "log"), (register, "log"), (verify, "log"), (stack, "logs")):
-        monkeypatch.setattr(getattr(module, name), "configure", lambda *_: None)
+    for each in (create_topics.log, register.log, verify.log, doctor.log, stack.logs):
+        monkeypatch.setattr(each, "configure", lambda *_: None)
     monkeypatch.setattr(contract, "SCHEMAS", tmp_path / "schemas")
     monkeypatch.setattr(sys, "argv", ["stack.py", "status"])
     assert program.main() == 2

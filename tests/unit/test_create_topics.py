@@ -8,12 +8,22 @@ from typing import Any
 import create_topics
 import pytest
 from kafka.admin import ConfigResource
-from kafka.errors import KafkaTimeoutError, TopicAlreadyExistsError
+from kafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    KafkaTimeoutError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
+from kafka_client import Properties
 from repository import ROOT, assert_one_sentence, run_script
 from service.contract import Topic, topics
 
 BROKER = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime", "retention.ms": "604800000"}
-SETTINGS = create_topics.Settings(kafka_bootstrap_servers="kafka:1", replication_factor=1)
+SETTINGS = create_topics.Settings(
+    kafka_bootstrap_servers="kafka:1", kafka_client_properties=Properties(), partitions=0, replication_factor=1
+)
 
 
 class FakeAdmin:
@@ -35,6 +45,9 @@ class FakeAdmin:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def list_topics(self) -> list[str]:
+        return list(self.partitions)
 
     def create_topics(self, new: dict[str, dict[str, Any]]) -> None:
         for name, options in new.items():
@@ -203,6 +216,90 @@ def test_settings_that_kafka_refuses_are_named(
     ]
 
 
+class Refusing(FakeAdmin):
+    """Kafka that refuses to create topics: with a setting, or at all."""
+
+    def __init__(self, error: KafkaError, setting: str = "", **partitions: int) -> None:
+        super().__init__(**partitions)
+        self.error, self.setting = error, setting
+
+    def create_topics(self, new: dict[str, dict[str, Any]]) -> None:
+        [options] = new.values()
+        if not self.setting or self.setting in options["configs"]:
+            raise self.error
+        super().create_topics(new)
+
+
+def test_topics_that_exist_need_no_right_to_create(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"readings": {"message.timestamp.type": "LogAppendTime"}}
+    admin = Refusing(TopicAuthorizationFailedError("readings"), readings=2, windows=2, tokens=1)
+    admin.own = own
+    assert run(monkeypatch, admin) == 0
+
+
+def test_a_setting_that_only_changes_the_speed_may_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create_topics, "DISPENSABLE", {"message.timestamp.type"})
+    admin = Refusing(PolicyViolationError("not allowed"), "message.timestamp.type")
+    admin.refuses = "not authorized"
+    assert run(monkeypatch, admin) == 0
+    assert admin.created["readings"] == new(2)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PolicyViolationError("Not allowed."), "with the settings cleanup.policy=delete, message.timestamp.type=LogA"),
+        (
+            InvalidReplicationFactorError("x"),
+            "Kafka refuses the topic readings: REPLICATION_FACTOR (or replication_f",
+        ),
+        (
+            TopicAuthorizationFailedError("readings"),
+            "Kafka does not show the topic readings to this client and does",
+        ),
+    ],
+)
+def test_a_topic_that_kafka_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: KafkaError, words: str
+) -> None:
+    caplog.set_level(logging.ERROR)
+    monkeypatch.setattr(create_topics, "WAIT_FOR_BROKERS", 0)
+    assert run(monkeypatch, Refusing(error)) == 1
+    [message] = caplog.messages
+    assert words in message
+
+
+def test_brokers_that_are_about_to_come_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = Refusing(InvalidReplicationFactorError("x"))
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        admin.setting = "none"  # there are enough brokers now
+
+    monkeypatch.setattr(create_topics.time, "sleep", pause)
+    assert run(monkeypatch, admin) == 0
+    assert len(pauses) == 1 and len(admin.created) == 3
+
+
+def test_settings_that_are_not_shown_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = FakeAdmin(readings=2, windows=2, tokens=1)
+    monkeypatch.setattr(admin, "describe_configs", lambda each, **_: {"topic": {each[0].name: {}}})
+    assert run(monkeypatch, admin) == 0
+    assert sum("Kafka does not show its settings. The pipeline needs cleanup." in each for each in caplog.messages) == 3
+
+
+def test_partitions_and_the_brokers_number_of_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = FakeAdmin()
+    monkeypatch.setenv("PARTITIONS", "6")
+    monkeypatch.setenv("REPLICATION_FACTOR", "-1")
+    assert run(monkeypatch, admin) == 0
+    assert admin.partitions == {"readings": 6, "windows": 6, "tokens": 1}
+    assert {options["replication_factor"] for options in admin.created.values()} == {-1}
+
+
 def test_without_kafka_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def no_kafka(**_: Any) -> None:
         raise KafkaTimeoutError("Unable to bootstrap from kafka:1")
@@ -218,12 +315,24 @@ def test_without_kafka_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caplo
     )
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "one", "1.5"])
-def test_a_replication_factor_that_is_not_allowed(given: str) -> None:
-    result = run_script([sys.executable, str(ROOT / "kafka/create_topics.py")], {"REPLICATION_FACTOR": given})
+@pytest.mark.parametrize("given", ["0", "-2", "1.5", ""])
+def test_a_replication_factor_that_is_not_allowed(
+    given: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(create_topics.log, "configure", lambda _: None)
+    monkeypatch.setenv("REPLICATION_FACTOR", given)
+    assert create_topics.main() == 2
+    assert caplog.messages == [
+        f"REPLICATION_FACTOR (or replication_factor) is {given!r}: it must be a whole number, 1 or more, or -1 for the"
+        " broker's default."
+    ]
+
+
+def test_the_script_ends_with_one_sentence() -> None:
+    result = run_script([sys.executable, str(ROOT / "kafka/create_topics.py")], {"REPLICATION_FACTOR": "one"})
     assert result.returncode == 2
     assert_one_sentence(result.stderr)
     assert result.stderr.endswith(
-        f"Z ERROR topics: REPLICATION_FACTOR (or replication_factor) is {given!r}:"
-        " it must be a whole number, 1 or more.\n"
+        "Z ERROR topics: REPLICATION_FACTOR (or replication_factor) is 'one': it must be a whole number, 1 or more, or"
+        " -1 for the broker's default.\n"
     )

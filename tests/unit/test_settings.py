@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from service import settings
-from service.settings import BadSetting, checked, milliseconds
+from service.settings import BadSetting, checked, from_constants, milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,12 @@ CONSTANTS = Settings(
     strict=True,
     kafka="kafka0:29092",
 )
+
+
+def test_the_constants_of_a_script_are_the_settings_of_their_names() -> None:
+    script = {**vars(CONSTANTS), "logger": None}
+    assert from_constants(Settings, script) == CONSTANTS
+    assert from_constants(Settings, script | {"number": 7}) == dataclasses.replace(CONSTANTS, number=7)
 
 
 def test_constants_stay_where_the_environment_overrides_none() -> None:
