@@ -15,26 +15,31 @@ sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_
 
 from pyspark.sql import Column  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
+from service.settings import from_constants  # noqa: E402
 from windows_job.main import main  # noqa: E402
 from windows_job.settings import Settings  # noqa: E402
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
+kafka_client_properties = ""  # a file with Kafka's client properties, such as security.protocol; empty: none
 kafka_raw_topic = "sensor-data-raw"
 kafka_aggregated_topic = "sensor-data-aggregated"
 kafka_rejected_topic = "sensor-data-rejected"  # invalid records, with the reason
 kafka_late_topic = "sensor-data-late"  # readings whose window was closed already
 kafka_progress_topic = "sensor-data-progress"  # one token per batch, committed together with its windows
 kafka_control_topic = "sensor-data-control"  # one marker per idle period, which closes the last windows
+kafka_transactional_id = ""  # of the transactions with the windows; empty: the name of kafka_progress_topic-windows-job
+kafka_group_id = "sensor-data-windows-job"  # the group with the offsets read; Spark's own groups begin with this name
 
-# Spark configuration
+# Spark configuration. What spark-submit, a cluster manager or spark-defaults.conf sets wins over it.
 spark_master = "local[2]"
 spark_driver_memory = "768m"
+spark_conf_dir = ""  # a folder with spark-defaults.conf and, for a Hadoop cluster, core-site.xml and the like
 trigger_interval = "500 milliseconds"  # how often Spark looks for new readings
 max_offsets_per_trigger = 1_000_000  # the most readings of one batch; bounds its memory while a backlog is read
 fail_on_data_loss = True  # False: go on although Kafka has removed records that the job has not read
 shuffle_partitions = 2  # fixed by the checkpoint once there is one
-checkpoint_location = "/var/lib/sensor-data/checkpoint"
+checkpoint_location = "/var/lib/sensor-data/checkpoint"  # or a URL: hdfs://..., s3a://...
 windows_job_state_file = "/var/lib/sensor-data/windows-job.json"  # written every second, for health checks
 
 # How late a reading may come, and how long a window is. A window is emitted when a reading has come that is newer than
@@ -62,25 +67,4 @@ def aggregations() -> list[Column]:
 
 
 if __name__ == "__main__":
-    main(
-        aggregations,
-        Settings(
-            kafka_bootstrap_servers=kafka_bootstrap_servers,
-            kafka_raw_topic=kafka_raw_topic,
-            kafka_aggregated_topic=kafka_aggregated_topic,
-            kafka_rejected_topic=kafka_rejected_topic,
-            kafka_late_topic=kafka_late_topic,
-            kafka_progress_topic=kafka_progress_topic,
-            kafka_control_topic=kafka_control_topic,
-            spark_master=spark_master,
-            spark_driver_memory=spark_driver_memory,
-            trigger_interval=trigger_interval,
-            max_offsets_per_trigger=max_offsets_per_trigger,
-            fail_on_data_loss=fail_on_data_loss,
-            shuffle_partitions=shuffle_partitions,
-            checkpoint_location=checkpoint_location,
-            windows_job_state_file=windows_job_state_file,
-            watermark_duration=watermark_duration,
-            window_duration=window_duration,
-        ),
-    )
+    main(aggregations, from_constants(Settings, globals()))

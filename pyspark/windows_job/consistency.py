@@ -31,7 +31,10 @@ def check(token: dict[str, Any] | None, query_id: str | None, done: int, ends: d
         for topic, offsets in token["offsets"].items()
         if any(ends.get(topic, {}).get(partition, 0) < offset for partition, offset in offsets.items())
     ]:
-        wrong = f"The topic {beyond[0]} ends before the offset that the job has read: it was removed and created again"
+        wrong = (
+            f"The topic {beyond[0]} ends before the offset that the job has read: it was removed and created again, or"
+            " it has lost its newest records, as after a power loss"
+        )
     else:
         return
     raise CheckpointMismatch(f"{wrong}. Put back what was removed, or {RESET}.")

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from service import contract, state
 from service.settings import BadSetting
@@ -17,6 +17,7 @@ from windows_job.consistency import RESET
 from windows_job.reading import Form
 from windows_job.settings import Settings
 from windows_job.topics import Token
+from windows_job.validation import ENTITY
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +27,19 @@ Aggregations = Callable[[], list[Column]]
 def output_schema(spark: SparkSession, form: Form, aggregations: Sequence[Column]) -> StructType:
     """The columns of a window. Raises BadSetting when `aggregations` use a column that readings don't have."""
     types = dict(form.fields) | dict.fromkeys(("time", "clock"), "TIMESTAMP")
-    readings = spark.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in types.items()))
+    types["rejected_size"] = "INT"
+    types |= dict(zip(ENTITY, ("BIGINT", types.pop("entity")), strict=True))
+    records = spark.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in types.items()))
+    names = [name for name in form.fields if name != "entity"]
     try:
-        return aggregate(readings, aggregations, "1 minute", "1 minute").schema
+        return aggregate(records, aggregations, "1 minute", "1 minute").schema
     except AnalysisException as error:
         unknown = (error.getMessageParameters() or {}).get("objectName", "").strip("`")
         if not unknown:
             raise
         raise BadSetting(
             f"aggregations() uses {unknown}, which is no field of a reading: the fields are"
-            f" {', '.join([*form.fields, 'recency'])}. Correct the name, or add the signal to"
+            f" {', '.join([*names, 'recency'])}. Correct the name, or add the signal to"
             " schemas/sensor-data-raw.schema.json and run `make render`."
         ) from None
 
@@ -60,13 +64,13 @@ def check_contract(columns: Sequence[str], schema: Mapping[str, Any]) -> None:
 
 
 def check_open_windows(
-    folder: Path, settings: Settings, aggregations: Sequence[Column], token: Token | None = None
+    folder: checkpoint.Folder, settings: Settings, aggregations: Sequence[Column], token: Token | None = None
 ) -> None:
     """Accept another window length or other columns while no window is open; raise BadSetting while one is.
 
     `folder` is the checkpoint, `token` Kafka's newest progress token. Writes down the length and the columns.
     """
-    columns = [str(column) for column in (*aggregations, recency(settings.window_seconds))]
+    columns = [str(column) for column in (*aggregations, recency(settings.window_seconds), *map(F.col, ENTITY))]
     wanted = {"window_duration": settings.window_seconds, "aggregations": columns}
     changed = checkpoint.changed_setting(folder, wanted)
     if not changed:

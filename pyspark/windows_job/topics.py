@@ -6,6 +6,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
+from kafka_client import KafkaClient
 
 Token = dict[str, Any]  # schemas/sensor-data-progress.schema.json
 TOKEN_FIELDS = {"query_id", "batch_id", "offsets", "watermark", "newest", "totals"}  # those that the job needs
@@ -14,15 +15,13 @@ IDLE_POLLS = 30  # of a second each
 logger = logging.getLogger(__name__)
 
 
-def last_token(bootstrap_servers: str, topic: str) -> Token | None:
+def last_token(kafka: KafkaClient, topic: str) -> Token | None:
     """The newest committed progress token, None where there is none. What is no token is passed over.
 
     Raises KafkaError when the broker can't be reached or gives no record for 30 seconds.
     """
     partition = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap_servers, isolation_level="read_committed", enable_auto_commit=False
-    )
+    consumer = KafkaConsumer(**kafka.options(), isolation_level="read_committed", enable_auto_commit=False)
     try:
         consumer.assign([partition])
         first, end = consumer.beginning_offsets([partition])[partition], consumer.end_offsets([partition])[partition]
@@ -63,9 +62,9 @@ def _token(value: bytes | None) -> Token | None:
     return token if isinstance(token, dict) and token.keys() >= TOKEN_FIELDS else None
 
 
-def offsets(bootstrap_servers: str, topic: str) -> tuple[dict[str, int], dict[str, int]]:
+def offsets(kafka: KafkaClient, topic: str) -> tuple[dict[str, int], dict[str, int]]:
     """The first and the end offset of each partition of a topic, by partition. Raises KafkaError."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+    consumer = KafkaConsumer(**kafka.options(), enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
         first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)

@@ -12,19 +12,18 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from records import FORM, aggregations, reading
-from repository import ROOT, run_script, windows_job_script
+from repository import ROOT, job_settings, run_script
 from service.settings import BadSetting
 from stream import Stream
 from windows_job import output
 from windows_job.settings import Settings
 from windows_job.spark import is_state_damaged
+from windows_job.spark_internals import HadoopFolder
 
 
 def settings(**changed: Any) -> Settings:
     """The constants of pyspark.py with windows of a minute, some of them changed."""
-    script = windows_job_script()
-    constants = {name: getattr(script, name) for name in Settings.__dataclass_fields__}
-    return Settings(**constants | {"window_duration": "1 minute"} | changed)
+    return job_settings(**{"window_duration": "1 minute"} | changed)
 
 
 # The newest reading is of 10:00:20, and its window ends at 10:01:00.
@@ -39,26 +38,27 @@ TOKEN = {
 NONE_OPEN = TOKEN | {"watermark": HOUR + 60_000}
 
 
-def begin(folder: Path, batch: int = 3) -> None:
+def begin(spark: SparkSession, path: Path, batch: int = 3) -> HadoopFolder:
     """As if a query had started on this checkpoint, with the settings of now, and had committed a batch."""
+    folder = HadoopFolder(spark, path.as_uri())
     output.check_open_windows(folder, settings(), aggregations())
-    (folder / "metadata").write_text('{"id":"50484b23-1a2e-46cb-83d4-1e40b6ca8fe0"}')
-    (folder / "commits").mkdir()
-    (folder / f"commits/{batch}").write_text('v1\n{"nextBatchWatermarkMs":0}')
+    folder.write("metadata", '{"id":"50484b23-1a2e-46cb-83d4-1e40b6ca8fe0"}')
+    folder.write(f"commits/{batch}", 'v1\n{"nextBatchWatermarkMs":0}')
+    return folder
 
 
 def test_unchanged_settings_are_accepted(spark: SparkSession, tmp_path: Path) -> None:
-    begin(tmp_path)
-    output.check_open_windows(tmp_path, settings(), aggregations(), TOKEN)
+    folder = begin(spark, tmp_path)
+    output.check_open_windows(folder, settings(), aggregations(), TOKEN)
     # the same length in other words; and the watermark may change, as no window depends on it
     others = settings(window_duration="60 seconds", watermark_duration="1 second")
-    output.check_open_windows(tmp_path, others, aggregations(), TOKEN)
+    output.check_open_windows(folder, others, aggregations(), TOKEN)
 
 
 def test_another_window_length_is_refused_while_windows_are_open(spark: SparkSession, tmp_path: Path) -> None:
-    begin(tmp_path)
+    folder = begin(spark, tmp_path)
     with pytest.raises(BadSetting) as error:
-        output.check_open_windows(tmp_path, settings(window_duration="30 seconds"), aggregations(), TOKEN)
+        output.check_open_windows(folder, settings(window_duration="30 seconds"), aggregations(), TOKEN)
     assert str(error.value).startswith(
         "window_duration changed from 60 to 30 seconds, but windows of the old kind are open up to"
         " 2026-01-01T10:01:00.000Z. Change it back and start again: when no reading has come for 250 seconds, no window"
@@ -67,7 +67,7 @@ def test_another_window_length_is_refused_while_windows_are_open(spark: SparkSes
 
 
 def test_other_aggregations_are_refused_while_windows_are_open(spark: SparkSession, tmp_path: Path) -> None:
-    begin(tmp_path)
+    folder = begin(spark, tmp_path)
     usual, driest = aggregations(), F.min("humidity").alias("min_humidity")
     last = "max_by(humidity, recency) AS last_humidity"
     for others, difference in (
@@ -77,24 +77,25 @@ def test_other_aggregations_are_refused_while_windows_are_open(spark: SparkSessi
         (usual[::-1], "another order"),
     ):
         with pytest.raises(BadSetting, match=rf"^aggregations\(\) changed: {re.escape(difference)}, but windows"):
-            output.check_open_windows(tmp_path, settings(), others, TOKEN)
+            output.check_open_windows(folder, settings(), others, TOKEN)
 
 
 def test_a_change_is_taken_up_while_no_window_is_open(spark: SparkSession, tmp_path: Path) -> None:
-    begin(tmp_path)
+    folder = begin(spark, tmp_path)
     shorter, fewer = settings(window_duration="30 seconds"), aggregations()[:-1]
     # a batch that Spark will repeat may have windows of the old kind
     with pytest.raises(BadSetting):
-        output.check_open_windows(tmp_path, shorter, fewer, NONE_OPEN | {"batch_id": 4})
-    output.check_open_windows(tmp_path, shorter, fewer, NONE_OPEN)
-    output.check_open_windows(tmp_path, shorter, fewer, TOKEN)  # it is no change any more
+        output.check_open_windows(folder, shorter, fewer, NONE_OPEN | {"batch_id": 4})
+    output.check_open_windows(folder, shorter, fewer, NONE_OPEN)
+    output.check_open_windows(folder, shorter, fewer, TOKEN)  # it is no change any more
     with pytest.raises(BadSetting):
-        output.check_open_windows(tmp_path, settings(), aggregations(), TOKEN)
+        output.check_open_windows(folder, settings(), aggregations(), TOKEN)
 
 
 def test_an_aggregation_of_an_unknown_column_is_named(spark: SparkSession) -> None:
     with pytest.raises(
-        BadSetting, match=r"^aggregations\(\) uses speed, which is no field .*: the fields are time, entity"
+        BadSetting,
+        match=r"^aggregations\(\) uses speed, which is no field .*: the fields are time, temp, humidity, seq, recency",
     ):
         output.output_schema(spark, FORM, [*aggregations(), F.max("speed").alias("max_speed")])
 
@@ -132,3 +133,32 @@ def test_it_starts_by_spark_submit_from_any_folder(spark: SparkSession, folder: 
     said = result.stdout + result.stderr  # spark-submit puts both of a script's outputs on its standard output
     assert "ERROR pyspark: WINDOW_DURATION (or window_duration) is 'soon': it must be" in said
     assert "Traceback" not in said
+
+
+def test_other_users_of_the_machine_can_not_connect_to_spark(spark: SparkSession) -> None:
+    assert spark.sparkContext.getConf().get("spark.authenticate") == "true"
+
+
+def test_what_spark_submit_sets_wins_over_the_script(spark: SparkSession, tmp_path: Path) -> None:
+    """The configuration of the session that the script starts when Spark has started the script."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path += [{str(ROOT / 'pyspark')!r}, {str(ROOT / 'tests')!r}, {str(ROOT / 'common')!r}]\n"
+        "from repository import job_settings\n"
+        "from windows_job.spark import spark_session\n"
+        f"found = spark_session(job_settings(spark_conf_dir={str(tmp_path)!r})).sparkContext.getConf()\n"
+        "names = 'master', 'app.name', 'sql.shuffle.partitions', 'ui.showConsoleProgress', 'sql.session.timeZone'\n"
+        "print('found', *(found.get('spark.' + name) for name in names))\n"
+    )
+    defaults = (
+        "spark.sql.shuffle.partitions 7\nspark.ui.showConsoleProgress true\nspark.sql.session.timeZone Asia/Tokyo\n"
+    )
+    (tmp_path / "spark-defaults.conf").write_text(defaults)
+    bin_folder = Path(sys.executable).parent
+    environment = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "SPARK_CONF_DIR": str(tmp_path)}
+    by_submit = run_script(
+        [str(bin_folder / "spark-submit"), "--master", "local[1]", "--name", "it", str(script)], environment
+    )
+    assert "found local[1] it 7 true UTC" in by_submit.stdout, by_submit.stdout + by_submit.stderr
+    by_python = run_script([sys.executable, str(script)], environment)
+    assert "found local[2] sensor-data 7 true UTC" in by_python.stdout, by_python.stdout + by_python.stderr

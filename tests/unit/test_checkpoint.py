@@ -1,7 +1,6 @@
 """Spark's checkpoint: files as Spark writes them in, their content out."""
 
 import json
-from pathlib import Path
 
 import pytest
 from windows_job import checkpoint
@@ -13,33 +12,47 @@ OFFSETS = """v1
 SETTINGS = {"window_duration": 60, "aggregations": ["count", "avg_temp"]}
 
 
-def written(folder: Path, files: dict[str, str]) -> Path:
-    """A checkpoint of these files, each with the checksum that Hadoop puts beside it."""
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        (path.parent / f".{path.name}.crc").write_bytes(b"crc\x00\x00\x00\x02\x00")
-    return folder
+class FakeFolder:
+    """A checkpoint.Folder in memory; Hadoop's is in tests/integration/test_checkpoint_folder.py."""
+
+    url = "hdfs://namenode/checkpoint"
+
+    def __init__(self, files: dict[str, str] | None = None) -> None:
+        self.files = files or {}
+
+    def read(self, name: str) -> str:
+        if name not in self.files:
+            raise FileNotFoundError(name)
+        return self.files[name]
+
+    def write(self, name: str, text: str) -> None:
+        self.files[name] = text
+
+    def names(self, name: str) -> list[str]:
+        folder = f"{name}/" if name else ""
+        return sorted({each[len(folder) :].partition("/")[0] for each in self.files if each.startswith(folder)})
+
+    def remove(self, name: str) -> None:
+        self.files = {each: text for each, text in self.files.items() if not f"{each}/".startswith(f"{name}/")}
 
 
 def commit(watermark: int) -> str:
     return f'v1\n{{"nextBatchWatermarkMs":{watermark}}}'
 
 
-def test_the_query_is_the_one_of_the_metadata(tmp_path: Path) -> None:
-    assert checkpoint.query_id(tmp_path) is None
-    assert checkpoint.query_id(written(tmp_path, {"metadata": f'{{"id":"{ID}"}}'})) == ID
+def test_the_query_is_the_one_of_the_metadata() -> None:
+    assert checkpoint.query_id(FakeFolder()) is None
+    assert checkpoint.query_id(FakeFolder({"metadata": f'{{"id":"{ID}"}}'})) == ID
 
 
-def test_a_batch_has_a_watermark_and_the_offsets_it_ends_at(tmp_path: Path) -> None:
+def test_a_batch_has_a_watermark_and_the_offsets_it_ends_at() -> None:
     first = OFFSETS.replace("1795490910780", "0").replace("7176", "10")
-    written(tmp_path, {"offsets/0": first, "offsets/12": OFFSETS})
-    assert checkpoint.batch(tmp_path, 12) == (
+    folder = FakeFolder({"offsets/0": first, "offsets/12": OFFSETS})
+    assert checkpoint.batch(folder, 12) == (
         1795490910780,
         {"sensor-data-control": {"0": 1}, "sensor-data-raw": {"0": 7176, "1": 6624}},
     )
-    assert checkpoint.batch(tmp_path, 0) == (
+    assert checkpoint.batch(folder, 0) == (
         0,
         {"sensor-data-control": {"0": 1}, "sensor-data-raw": {"0": 10, "1": 6624}},
     )
@@ -55,15 +68,21 @@ def test_a_batch_has_a_watermark_and_the_offsets_it_ends_at(tmp_path: Path) -> N
         ({"commits/9": commit(2), "commits/.10.ee7c3f4a.tmp": commit(3), "offsets/10": OFFSETS}, (9, 2)),
     ],
 )
-def test_the_last_committed_batch(tmp_path: Path, files: dict[str, str], expected: tuple[int, int]) -> None:
-    assert checkpoint.last_committed(written(tmp_path, files)) == expected
+def test_the_last_committed_batch(files: dict[str, str], expected: tuple[int, int]) -> None:
+    assert checkpoint.last_committed(FakeFolder(files)) == expected
 
 
-def test_a_checkpoint_of_the_same_settings_is_unchanged(tmp_path: Path) -> None:
-    assert checkpoint.changed_setting(tmp_path, SETTINGS) is None
-    written(tmp_path, {"metadata": f'{{"id":"{ID}"}}'})  # and now the query has started
-    assert checkpoint.changed_setting(tmp_path, SETTINGS) is None
-    assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+def test_the_next_watermark_is_that_of_the_batch_or_of_the_one_before_while_it_runs() -> None:
+    folder = FakeFolder({"commits/8": commit(1), "commits/9": commit(2)})
+    assert [checkpoint.next_watermark(folder, batch) for batch in (8, 9, 10, 11)] == [1, 2, 2, 0]
+
+
+def test_a_checkpoint_of_the_same_settings_is_unchanged() -> None:
+    folder = FakeFolder()
+    assert checkpoint.changed_setting(folder, SETTINGS) is None
+    folder.write("metadata", f'{{"id":"{ID}"}}')  # and now the query has started
+    assert checkpoint.changed_setting(folder, SETTINGS) is None
+    assert json.loads(folder.read("settings.json")) == SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -77,11 +96,11 @@ def test_a_checkpoint_of_the_same_settings_is_unchanged(tmp_path: Path) -> None:
     ],
 )
 def test_the_first_changed_setting_is_named_however_often_it_is_asked(
-    tmp_path: Path, now: dict[str, object], changed: tuple[str, object]
+    now: dict[str, object], changed: tuple[str, object]
 ) -> None:
-    written(tmp_path, {"metadata": f'{{"id":"{ID}"}}', "settings.json": json.dumps(SETTINGS)})
+    folder = FakeFolder({"metadata": f'{{"id":"{ID}"}}', "settings.json": json.dumps(SETTINGS)})
     for _ in range(2):
-        assert checkpoint.changed_setting(tmp_path, SETTINGS | now) == changed
+        assert checkpoint.changed_setting(folder, SETTINGS | now) == changed
 
 
 @pytest.mark.parametrize(
@@ -91,22 +110,37 @@ def test_the_first_changed_setting_is_named_however_often_it_is_asked(
         {"metadata": f'{{"id":"{ID}"}}'},  # of a job that didn't write its settings down yet
     ],
 )
-def test_where_nothing_is_known_of_open_windows_the_settings_are_taken(tmp_path: Path, files: dict[str, str]) -> None:
-    assert checkpoint.changed_setting(written(tmp_path, files), SETTINGS) is None
-    assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+def test_where_nothing_is_known_of_open_windows_the_settings_are_taken(files: dict[str, str]) -> None:
+    folder = FakeFolder(dict(files))
+    assert checkpoint.changed_setting(folder, SETTINGS) is None
+    assert json.loads(folder.read("settings.json")) == SETTINGS
 
 
 @pytest.mark.parametrize("torn", ["", "v1\n", OFFSETS[:40], "\0" * 4096])
 @pytest.mark.parametrize("name", ["metadata", "offsets/12", "commits/12", "settings.json"])
-def test_a_torn_file_is_named(tmp_path: Path, name: str, torn: str) -> None:
+def test_a_torn_file_is_named(name: str, torn: str) -> None:
     files = {"metadata": f'{{"id":"{ID}"}}', "offsets/12": OFFSETS, "commits/12": commit(1)}
-    written(tmp_path, files | {"settings.json": json.dumps(SETTINGS)} | {name: torn})
-    with pytest.raises(checkpoint.DamagedCheckpoint, match=f"^{tmp_path / name} is empty or damaged"):
-        checkpoint.query_id(tmp_path)
-        checkpoint.check_newest_batch(tmp_path)
-        checkpoint.changed_setting(tmp_path, SETTINGS)
+    folder = FakeFolder(files | {"settings.json": json.dumps(SETTINGS)} | {name: torn})
+    with pytest.raises(checkpoint.DamagedCheckpoint, match=f"^{folder.url}/{name} is empty or damaged"):
+        checkpoint.query_id(folder)
+        checkpoint.check_newest_batch(folder)
+        checkpoint.changed_setting(folder, SETTINGS)
 
 
-def test_a_whole_checkpoint_is_accepted(tmp_path: Path) -> None:
-    checkpoint.check_newest_batch(tmp_path)
-    checkpoint.check_newest_batch(written(tmp_path, {"offsets/12": OFFSETS, "commits/12": commit(1)}))
+def test_a_whole_checkpoint_is_accepted() -> None:
+    checkpoint.check_newest_batch(FakeFolder())
+    checkpoint.check_newest_batch(FakeFolder({"offsets/12": OFFSETS, "commits/12": commit(1)}))
+
+
+def test_the_shuffle_partitions_are_those_that_spark_has_written_down() -> None:
+    assert checkpoint.shuffle_partitions(FakeFolder()) is None
+    two, five = OFFSETS, OFFSETS.replace('"2"', '"5"')
+    assert checkpoint.shuffle_partitions(FakeFolder({"offsets/9": two, "offsets/10": five})) == 5
+
+
+def test_columns_of_the_state_are_forgotten_and_nothing_else() -> None:
+    kept = {"metadata": "", "state/0/0/1.delta": "", "state/0/_metadata/metadata": "", "state/0/0/_metadata/other": ""}
+    schemas = {"state/0/0/_metadata/schema": "", "state/0/1/_metadata/schema/v2_0": ""}
+    folder = FakeFolder(kept | schemas)
+    checkpoint.forget_state_schema(folder)
+    assert folder.files == kept

@@ -9,18 +9,12 @@ from pathlib import Path
 import pytest
 from generator.fleet import Fleet
 from records import FORM, form
-from repository import ROOT, assert_one_sentence, run_script, windows_job_script
-from service import contract
-from windows_job import main, query, spark
+from repository import ROOT, assert_one_sentence, job_settings, run_script, windows_job_script
+from service import contract, state
+from windows_job import failure, main, query, spark
 from windows_job.reading import Form
-from windows_job.settings import Settings
 
 SCRIPT = str(ROOT / "pyspark/pyspark.py")
-
-
-def settings(**changed: object) -> Settings:
-    script = windows_job_script()
-    return Settings(**{name: getattr(script, name) for name in Settings.__dataclass_fields__} | changed)
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "pyspark", Path("/")])
@@ -51,21 +45,53 @@ def test_the_end_of_sparks_process_is_named(
     monkeypatch.setattr(main.log, "configure", lambda _: None)
     monkeypatch.setattr(spark, "spark_process", lambda: process)
     with caplog.at_level(logging.ERROR), pytest.raises(SystemExit, match="1"):
-        main.main(windows_job_script().aggregations, settings())
+        main.main(windows_job_script().aggregations, job_settings())
     [record] = caplog.records
     assert re.search(words, record.getMessage())
+
+
+def test_what_the_job_ends_with_is_in_a_file_beside_the_state_file_until_the_job_reports_again(tmp_path: Path) -> None:
+    state_file = tmp_path / "windows-job.json"
+    environment = {"WINDOW_DURATION": "soon", "WINDOWS_JOB_STATE_FILE": str(state_file)}
+    said = run_script([sys.executable, SCRIPT], environment).stderr
+    failed = state.read(state.failure_file(state_file))
+    assert said.strip().endswith(f" ERROR pyspark: {failed['sentence']}")
+    assert failed["exit_code"] == 2
+    assert not state_file.exists()  # its age is the health check
+    failure.remove(state_file)
+    assert not list(tmp_path.iterdir())
+    failure.remove(state_file)
+
+
+@pytest.mark.parametrize("path", ["", "/"])
+def test_a_state_file_that_is_not_allowed_leaves_the_sentence_and_the_exit_code(path: str) -> None:
+    result = run_script([sys.executable, SCRIPT], {"WINDOW_DURATION": "soon", "WINDOWS_JOB_STATE_FILE": path})
+    assert result.returncode == 2
+    assert_one_sentence(result.stderr)
+
+
+def test_a_failure_that_can_not_be_written_is_in_the_log_only(tmp_path: Path) -> None:
+    failure.write(str(tmp_path / "missing/windows-job.json"), "It ends.", 1)
+    assert not list(tmp_path.iterdir())
+    state.failure_file(tmp_path / "windows-job.json").mkdir()
+    failure.write(str(tmp_path / "windows-job.json"), "It ends.", 1)
+    assert [path.is_dir() for path in tmp_path.iterdir()] == [True]
 
 
 def test_the_innermost_java_cause_is_the_message() -> None:
     error = Exception("o123.start\norg.apache.X: outer\n\tat a.b\nCaused by: java.io.IOException: disk full\n\tat c.d")
     assert spark.first_line(error) == "java.io.IOException: disk full"
+    assert spark.why_spark_ended(error, []) == "ended: java.io.IOException: disk full"
+    assert spark.why_spark_ended(Exception("the sink's error, with a traceback"), [error]) == (
+        "could not write a batch (Exception: java.io.IOException: disk full)."
+    )
 
 
 def test_the_form_of_a_plain_record_is_this_regular_expression() -> None:
     """Literally, since its form decides how fast Java matches it."""
     assert FORM.plain_pattern == (
         r'^\{"time":"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
-        r',"entity":(?:[1-9][0-9]{0,17}+|"[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
+        r',"entity":(?:[1-9][0-9]{0,17}+|"(?!-?[0-9]{1,19}")[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
         r',"temp":-?[1-9]?[0-9][.][0-9]{1,9}+'
         r',"humidity":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+'
         r',"seq":[1-9][0-9]{0,17}+'

@@ -1,0 +1,28 @@
+"""Programs that a test starts itself, beside the stack."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+import psutil
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        for each in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as sockets:
+        bound = [sockets.enter_context(socket.socket()) for _ in range(number)]
+        for each in bound:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in bound]
