@@ -11,25 +11,35 @@ from pathlib import Path
 from typing import Any
 
 from kafka.errors import KafkaError
-from reconciliation.druid import Druid, DruidError
-from reconciliation.reconcile import reconcile
+from kafka_client import await_access, explained
+from reconciliation import state as ledger_state
+from reconciliation.druid import Druid
+from reconciliation.ledger import StateMismatch
+from reconciliation.reconcile import State, reconcile
 from reconciliation.report import figures, table
 from reconciliation.settings import Settings
-from reconciliation.topics import KafkaTopics
+from reconciliation.topics import CONNECT_TIMEOUT, KafkaTopics
 from reconciliation.verdict import CLOSES, DOES_NOT_CLOSE, verdict
 from service import log, state
 from service.contract import topics
-from service.settings import BadSetting, checked
+from service.druid import DruidError
+from service.settings import BadSetting, checked, from_constants
 
 # Script configuration
 wait = 0  # seconds to wait for what is under way; 0 reports the present state
 result_file = ""  # a file for the verdict and the figures as JSON; empty: none
+ledger_state_file = "/var/lib/sensor-data/ledger.json"  # what is verified already; empty: none
+full = 0  # 1: verify all records again
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
+kafka_client_properties = ""  # a file with Kafka's client properties, such as security.protocol; empty: none
 
 # Druid configuration
 druid_url = "http://router:8888"
+druid_user = ""  # for a Druid with a login
+druid_password_file = ""  # the file with the user's password
+druid_ca_file = ""  # with https, the file with the CA; empty: the public ones
 
 CANCELLED = 130
 
@@ -40,15 +50,7 @@ def main() -> int:
     """Verify with the constants above, or the environment variables that override them; return the exit code."""
     log.configure("verify")
     try:
-        settings = checked(
-            Settings(
-                wait=wait,
-                result_file=result_file,
-                kafka_bootstrap_servers=kafka_bootstrap_servers,
-                druid_url=druid_url,
-            ),
-            os.environ,
-        )
+        settings = checked(from_constants(Settings, globals()), os.environ)
         write_result(settings, None)
         return verify(settings)
     except BadSetting as error:
@@ -60,19 +62,45 @@ def main() -> int:
 
 def verify(settings: Settings) -> int:
     """Print the table and the verdict, write the result and return the exit code. Raises BadSetting."""
-    contract, servers = topics(os.environ), settings.kafka_bootstrap_servers
+    contract, kafka, druid = topics(os.environ), settings.kafka, Druid(settings)
+    state = None if settings.full else read_state(settings.ledger_state_file)
     try:
-        found, rows = reconcile(KafkaTopics(servers), Druid(settings.druid_url), contract, settings.wait)
+        await_access(kafka, CONNECT_TIMEOUT)
+        druid.check_login()  # before a long topic is read
+        outcome = reconcile(KafkaTopics(kafka), druid, contract, settings.wait, state)
     except (KafkaError, DruidError, ValueError) as error:
-        reason = f"Kafka at {servers}: {error}" if isinstance(error, KafkaError) else error
-        code, sentence, numbers = DOES_NOT_CLOSE, f"The ledger can't be computed: {reason}.", {}
+        of_kafka = isinstance(error, KafkaError)
+        reason = f"Kafka at {kafka.servers}: {error}" if of_kafka else str(error).rstrip(".")
+        sentence = (of_kafka and explained(kafka, error)) or f"The ledger can't be computed: {reason}."
+        code, numbers = DOES_NOT_CLOSE, {}
         logger.error(sentence)
     else:
+        found, rows = outcome.found, outcome.rows
         code, sentence = verdict(found, rows, contract)
         numbers = figures(found, rows)
         print(f"{table(found, rows)}\n\n{sentence}", flush=True)
+        if outcome.state:
+            write_state(settings.ledger_state_file, outcome.state)
     write_result(settings, {"closes": code == CLOSES, "exit_code": code, "sentence": sentence, "figures": numbers})
     return code
+
+
+def read_state(path: str) -> State | None:
+    """What is verified already; None if nothing is, or the file can't be used, which is reported."""
+    try:
+        return ledger_state.read(Path(path)) if path else None
+    except StateMismatch as error:
+        logger.warning("The state of the last verification can't be used: %s. All records are read again.", error)
+        return None
+
+
+def write_state(path: str, state: State) -> None:
+    """Keep what is verified. Without it, the next run takes longer, so a failure doesn't change the verdict."""
+    try:
+        if path:
+            ledger_state.write(Path(path), state)
+    except OSError as error:
+        logger.warning("LEDGER_STATE_FILE (or ledger_state_file) is %r: it can't be written (%s).", path, error)
 
 
 def write_result(settings: Settings, result: dict[str, Any] | None) -> None:

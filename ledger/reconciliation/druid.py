@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import requests
 from service.contract import Topic
+from service.druid import Denied, DruidError, DruidSettings, Router
 from service.state import iso_time
 
 from reconciliation.lookup import datasources
@@ -13,17 +13,20 @@ from reconciliation.result import Cut, Place, Rows
 QUERY_TIMEOUT = 60  # seconds for an answer of Druid
 
 
-class DruidError(Exception):
-    """Druid doesn't answer as expected; the text says what it did instead."""
-
-
 class Druid:
-    """Druid's SQL API at `url`, the address of the router."""
+    """Druid's SQL API, by its router. The constructor raises BadSetting."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy: Druid is on this machine, or in a network beside it
+    def __init__(self, settings: DruidSettings) -> None:
+        self._router = Router(settings)
+
+    def check_login(self) -> None:
+        """Raises Denied if Druid doesn't accept the user; whether it answers at all is seen later."""
+        try:
+            self.sql("SELECT 1")
+        except Denied:
+            raise
+        except DruidError:
+            pass
 
     def rows(self, topics: Mapping[str, Topic], cut: Cut) -> Rows:
         """What the datasources of the topics hold up to `cut`, and all readings. Raises DruidError."""
@@ -70,17 +73,20 @@ class Druid:
         """
         request = {"query": query, "context": {"useApproximateCountDistinct": False}}
         try:
-            response = self._session.post(f"{self._url}/druid/v2/sql", json=request, timeout=QUERY_TIMEOUT)
+            response = self._router.request("POST", "/druid/v2/sql", QUERY_TIMEOUT, json=request)
+        except Denied:
+            raise
+        except DruidError as error:
+            raise DruidError(f"Druid does not answer at {self._router.url} ({error}): check DRUID_URL") from error
+        try:
             # Nor does Druid know a column before a task has announced it.
             if response.status_code == 400 and "not found" in response.text:
                 return []
             if not response.ok:
                 raise DruidError(f"Druid answered {response.status_code} to {query}: {response.text.strip()[:200]}")
             return [dict(row) for row in response.json()]
-        except requests.RequestException as error:
-            raise DruidError(f"Druid does not answer at {self._url} ({type(error).__name__})") from error
         except (ValueError, LookupError, TypeError) as error:
-            raise DruidError(f"the answer of Druid at {self._url} to {query} is not a list of rows") from error
+            raise DruidError(f"the answer of Druid at {self._router.url} to {query} is not a list of rows") from error
 
 
 def _iso(milliseconds: int) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Offsets = dict[int, int]  # by partition
 
@@ -21,17 +21,31 @@ class Progress:
 
     def __init__(self, raw_topic: str) -> None:
         self._raw_topic = raw_topic
-        self.length = 0  # of the windows, in milliseconds, as in the last token
         self.watermark = 0  # of the last token, in milliseconds since the epoch
         self.offsets: Offsets = {}  # exclusive
+        self.begin: Offsets = {}  # as the first token has them: where those before it ended is known no more
         # By partition. Batches with the same watermark share a step, which saves memory.
         self.steps: dict[int, list[Step]] = defaultdict(list)
         self.lengths: set[int] = set()  # all that the windows ever had
         self.records = self.late = 0  # as the job counts them, in all batches
-        self.ignored: list[bytes | None] = []  # records that are not progress tokens
+        self.ignored: list[bytes | None] = []  # the first record that is not a progress token
+
+    @classmethod
+    def resumed(cls, raw_topic: str, state: Mapping[str, Any]) -> "Progress":
+        """What the job has done after an earlier run of the ledger."""
+        progress = cls(raw_topic)
+        progress.watermark, progress.offsets = state["watermark"], dict(state["offsets"])
+        progress.lengths = set(state["lengths"])
+        return progress
+
+    def following(self) -> "Progress":
+        """What the job does next: no steps and counts yet, from where this one ends."""
+        progress = Progress(self._raw_topic)
+        progress.watermark, progress.offsets, progress.lengths = self.watermark, self.offsets, self.lengths
+        return progress
 
     def add(self, value: bytes | None) -> None:
-        """Add the next record of the topic. What is not a token is only added to `ignored`."""
+        """Add the next record of the topic. Of what is not a token, the first is kept in `ignored`."""
         try:
             token = json.loads(value or b"")
             length, watermark = int(token["window_seconds"]) * 1000, int(token["watermark"])
@@ -41,7 +55,7 @@ class Progress:
             if length < 1:
                 raise ValueError
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            self.ignored.append(value)
+            self.ignored = self.ignored or [value]
             return
         for partition, end in offsets.items():
             if end > self.offsets.get(partition, 0):
@@ -49,8 +63,9 @@ class Progress:
                 if steps and steps[-1][1:] == (watermark, length):
                     steps.pop()
                 steps.append(Step(end, watermark, length))
-        self.length, self.watermark = length, watermark
-        self.lengths.add(length)
+        self.begin = self.begin or offsets
+        self.watermark = watermark
+        self.lengths = self.lengths | {length}
         self.offsets = self.offsets | offsets
         self.records += records
         self.late += late

@@ -17,11 +17,12 @@ def figures(found: Reconciliation, druid: Rows) -> dict[str, Any]:
         "in_windows": found.in_windows,
         "in_removed_windows": found.in_removed_windows,
         "in_open_windows": found.in_open_windows,
-        "late": found.late.total(),
+        "late": found.late_readings,
         "rejected": found.rejected.total(),
         "unread": found.unread,
         "in_none": found.in_none,
         "held_back": found.held_back,
+        "verified_before": found.verified_before,
         "removed": {role: found.removed_from(role) for role in found.removed},
         "runs": [run._asdict() for run in found.runs],
         "acknowledged": found.acknowledged,
@@ -42,7 +43,7 @@ def table(found: Reconciliation, druid: Rows) -> str:
         ("  in windows that are emitted", found.in_windows),
         ("  in windows still open", found.in_open_windows),
         ("  in windows removed by retention", found.in_removed_windows),
-        ("  late", found.late.total()),
+        ("  late", found.late_readings),
         ("  rejected", found.rejected.total()),
         ("  not yet read by the windows job", found.unread),
         ("  in none of these", found.in_none),
@@ -67,6 +68,7 @@ def table(found: Reconciliation, druid: Rows) -> str:
     lines += ["", *(_line(label, f"{number:,}") for label, number in seqs)]
     lines += _runs(found)
     lines += [*_largest("rejected, by reason", found.rejected), *_largest("late, by window and vehicle", late)]
+    lines += [_line("  in other windows", "", f"{found.more_late:,}")] if found.more_late else []
     return "\n".join(lines)
 
 

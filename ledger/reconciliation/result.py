@@ -35,6 +35,9 @@ class Cut(NamedTuple):
     boundary: int  # the last time at or before the watermark at which windows of every length end
 
 
+UNREAD = Cut({}, -(2**63), -(2**63))  # before the first batch
+
+
 @dataclass(frozen=True)
 class Rows:
     """What Kafka's topics or Druid's datasources hold of the records up to the cut."""
@@ -55,13 +58,16 @@ class Reconciliation:
     cut: Cut
     in_windows: int  # readings of emitted windows, counted from the raw topic
     in_open_windows: int
-    late: Counter[Window]  # readings that came after their window was closed
+    late: Counter[Window]  # readings that came after their window was closed, of the windows that have most
+    more_late: int  # and of all other windows
     rejected: Counter[str]  # records by the reason of their rejection
     unread: int  # records that the windows job has not read yet
     kafka: Rows
     removed: dict[str, dict[int, int]]  # by role of a topic: the first offset of partitions cut by retention
-    removed_windows: dict[Window, int]  # windows that the aggregated topic may have held before that offset
-    removed_late: list[Place]  # late readings that the late topic may have held before that offset
+    removed_windows: int  # windows that the aggregated topic may have held before that offset
+    in_removed_windows: int  # their readings
+    removed_late: int  # late readings that the late topic may have held before that offset
+    excused: int  # readings that retention has removed before windows that count them were verified
 
     duplicates: int  # of (vehicle, seq)
     gaps: int  # seqs missing between the lowest and the highest of each vehicle
@@ -83,12 +89,14 @@ class Reconciliation:
     late_wrong: list[Place]  # late readings with another vehicle, window or watermark in the late topic
     early: list[Place]  # records that were rejected or late before the windows job has read them
     malformed: list[tuple[str, int, int]]  # role of the topic, partition and offset of the job's invalid records
+    again: list[tuple[str, int, int]]  # the same of its records about what was already verified
     job_records: int  # by how many more records, and late readings, the job's tokens count
     job_late: int
 
     # What is known from elsewhere
     runs: list[Run] = field(default_factory=list)  # of the generator, the oldest first
     held_back: int = 0  # offsets of the raw topic that an open transaction hides
+    verified_before: int = 0  # records that an earlier run has verified
 
     @property
     def in_none(self) -> int:
@@ -96,15 +104,13 @@ class Reconciliation:
         return len(self.unexplained) + sum(self.missing.values())
 
     @property
-    def in_removed_windows(self) -> int:
-        """Readings of windows that retention has removed from the aggregated topic."""
-        return sum(self.removed_windows.values())
+    def late_readings(self) -> int:
+        return self.late.total() + self.more_late
 
     @property
     def records(self) -> int:
-        late, rejected = self.late.total(), self.rejected.total()
         windows = self.in_windows + self.in_removed_windows + self.in_open_windows
-        return windows + late + rejected + self.unread + self.in_none
+        return windows + self.late_readings + self.rejected.total() + self.unread + self.in_none
 
     @property
     def acknowledged(self) -> int:

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
-from service.settings import optional_text, seconds, text
+from kafka_client import KafkaSettings
+from service.druid import DruidSettings
+from service.settings import optional_text, seconds, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(KafkaSettings, DruidSettings):
     """What verify.py documents; see service.settings.checked()."""
 
     wait: float = seconds()
     result_file: str = optional_text()
-    kafka_bootstrap_servers: str = text()
-    druid_url: str = text()
+    ledger_state_file: str = optional_text()
+    full: int = whole_number(minimum=0)

@@ -1,27 +1,24 @@
 """Reads Kafka's topics."""
 
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka_client import KafkaClient, no_topic
 
 from reconciliation.progress import Offsets
 
 CONNECT_TIMEOUT = 10  # seconds for Kafka's first answer
 # Seconds without a record while there are more. The transaction of a killed job hides what follows it for up to 70.
 IDLE_TIMEOUT = 90
-PROGRESS_INTERVAL = 5  # seconds between two lines on how far it has read
-
-logger = logging.getLogger(__name__)
 
 
-def connect(servers: str, isolation_level: str) -> KafkaConsumer:
+def connect(kafka: KafkaClient, isolation_level: str) -> KafkaConsumer:
     """A consumer without a group. Raises KafkaError when the broker doesn't answer."""
     return KafkaConsumer(
-        bootstrap_servers=servers,
+        **kafka.options(),
         bootstrap_timeout_ms=CONNECT_TIMEOUT * 1000,
         isolation_level=isolation_level,
         auto_offset_reset="earliest",  # if retention removes what is being read
@@ -34,9 +31,16 @@ def connect(servers: str, isolation_level: str) -> KafkaConsumer:
 class KafkaTopics:
     """The topics of one Kafka: their committed records, up to an end that was asked for before. Raises KafkaError."""
 
-    def __init__(self, servers: str) -> None:
-        self._all = connect(servers, "read_uncommitted")
-        self._committed = connect(servers, "read_committed")
+    def __init__(self, kafka: KafkaClient) -> None:
+        self._kafka = kafka
+        self._all = connect(kafka, "read_uncommitted")
+        self._committed = connect(kafka, "read_committed")
+
+    def ids(self, names: Collection[str]) -> dict[str, str]:
+        """The id that Kafka gave each topic at its creation, by name, and that of the cluster, by ""."""
+        with KafkaAdminClient(**self._kafka.options(), bootstrap_timeout_ms=CONNECT_TIMEOUT * 1000) as admin:
+            found = {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics(list(names))}
+            return found | {"": str(admin.describe_cluster()["cluster_id"])}
 
     def first(self, topic: str) -> Offsets:
         return self._offsets(topic, self._all.beginning_offsets)
@@ -56,7 +60,7 @@ class KafkaTopics:
     def _offsets(self, topic: str, ask: Any) -> Offsets:
         partitions = self._all.partitions_for_topic(topic)
         if not partitions:
-            raise KafkaError(f"topic {topic} does not exist; kafka/create_topics.py creates it")
+            raise KafkaError(no_topic(self._kafka, topic))
         found = ask([TopicPartition(topic, partition) for partition in partitions])
         return {where.partition: offset for where, offset in found.items()}
 
@@ -66,10 +70,10 @@ class KafkaTopics:
         One partition after the other, so that nothing is fetched behind an end.
         """
         consumer = self._committed
-        done, total = 0, sum(max(0, end[p] - first.get(p, 0)) for p in end)
-        next_line = time.monotonic() + PROGRESS_INTERVAL
         for partition in sorted(end):
             where, position = TopicPartition(topic, partition), first.get(partition, 0)
+            if position >= end[partition]:
+                continue
             consumer.assign([where])
             consumer.seek(where, position)
             moved = time.monotonic()
@@ -78,12 +82,9 @@ class KafkaTopics:
                 now = time.monotonic()
                 reached = consumer.position(where)
                 if reached > position:
-                    done, position, moved = done + reached - position, reached, now
+                    position, moved = reached, now
                 elif now - moved > IDLE_TIMEOUT:
                     raise KafkaTimeoutError(f"no record of {topic} came for {IDLE_TIMEOUT} s")
                 if records and records[-1].offset >= end[partition]:
                     records = [record for record in records if record.offset < end[partition]]
                 yield partition, records
-                if now > next_line:
-                    next_line = now + PROGRESS_INTERVAL
-                    logger.info("read up to %s of %s offsets of %s", f"{min(done, total):,}", f"{total:,}", topic)

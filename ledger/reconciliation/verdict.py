@@ -34,7 +34,7 @@ def verdict(found: Reconciliation, druid: Rows, topics: Mapping[str, Topic]) -> 
     parts = [
         f"{found.in_windows:,} in windows",
         f"{found.in_open_windows:,} in open windows",
-        f"{found.late.total():,} late",
+        f"{found.late_readings:,} late",
         f"{found.rejected.total():,} rejected",
     ]
     if found.in_removed_windows:
@@ -62,7 +62,9 @@ def _in_kafka(found: Reconciliation, lookup: Lookup) -> list[Fault]:
     more = sum(max(0, emitted - expected) for expected, emitted in found.wrong.values())
     less = sum(max(0, expected - emitted) for expected, emitted in found.wrong.values())
     without, wrong, without_readings = sum(found.without_readings.values()), found.wrong, found.without_readings
-    if more + without <= found.removed_from("raw"):  # they may count readings that retention has removed
+    if found.excused + more + without <= found.removed_from(
+        "raw"
+    ):  # they may count readings that retention has removed
         more, without_readings = 0, {}
         wrong = {window: pair for window, pair in wrong.items() if pair[1] < pair[0]}
     lost = found.acknowledged - found.records - found.removed_from("raw") - found.held_back
@@ -82,6 +84,7 @@ def _in_kafka(found: Reconciliation, lookup: Lookup) -> list[Fault]:
         (found.not_late, "record", "of the late topic without a late reading", lookup.late),
         (found.late_wrong, "late reading", "with another vehicle, window or watermark in the late topic", lookup.late),
         (found.malformed, "invalid record", "written by the windows job", lookup.malformed),
+        (found.again, "record", "of the windows job about what was already verified", lookup.malformed),
     ]
     faults = [
         Fault(f"{_n(len(items), noun)} {rest}", see(next(iter(items)))) for items, noun, rest, see in possible if items
@@ -137,9 +140,9 @@ def _expected(found: Reconciliation) -> Rows:
     kafka = found.kafka
     return replace(
         kafka,
-        windows=kafka.windows + len(found.removed_windows),
+        windows=kafka.windows + found.removed_windows,
         readings_in_windows=kafka.readings_in_windows + found.in_removed_windows,
-        late=kafka.late + len(found.removed_late),
+        late=kafka.late + found.removed_late,
     )
 
 
