@@ -8,20 +8,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kafka.errors import KafkaError
+from kafka_client import KafkaClient, NoAccess, await_access
 from registration import supervisors
 from registration.druid import DataMismatch, Druid, Refused
 from registration.settings import Settings
-from registration.specs import InvalidSpec, load_specs
+from registration.specs import InvalidSpec, load_specs, scale
 from registration.wait import wait_for
 from service import log
 from service.contract import topics
-from service.settings import BadSetting, checked
+from service.druid import Denied
+from service.settings import BadSetting, checked, from_constants
 
 # Address of Druid's router
 druid_url = "http://router:8888"
+druid_user = ""  # for a Druid with a login
+druid_password_file = ""  # the file with the user's password
+druid_ca_file = ""  # with https, the file with the CA; empty: the public ones
+
+# Tasks that share the partitions of a topic, and how many read each partition (0: as the spec says)
+druid_task_count = 0
+druid_replicas = 0
 
 # Address of the Kafka broker, for this script and for Druid; it replaces "bootstrap.servers" in the specs
 kafka_bootstrap_servers = "kafka0:29092"
+
+# A file with Kafka's own client properties, such as security.protocol; empty: none
+kafka_client_properties = ""
 
 # Seconds to wait for each of: Kafka, Druid, a supervisor
 WAIT_FOR = 180
@@ -34,10 +47,11 @@ SPECS = Path(__file__).resolve().parent
 logger = logging.getLogger(__name__)
 
 
-def register_all(druid: Druid, servers: str, specs: Mapping[str, Mapping[str, Any]]) -> None:
+def register_all(druid: Druid, kafka: KafkaClient, specs: Mapping[str, Mapping[str, Any]]) -> None:
     """Register the specs, by datasource, and return when all run. Raises DataMismatch, Refused or TimeoutError."""
+    await_access(kafka, WAIT_FOR)
     topic_of = {name: spec["spec"]["ioConfig"]["topic"] for name, spec in specs.items()}
-    ids = wait_for("the topics", partial(supervisors.topic_ids, servers, topic_of.values()), WAIT_FOR)
+    ids = wait_for("the topics", partial(supervisors.topic_ids, kafka, topic_of.values()), WAIT_FOR)
     wait_for("Druid", partial(supervisors.check_druid, druid), WAIT_FOR)
     for name in specs:
         check = partial(supervisors.check_topic, druid, name, ids[topic_of[name]])
@@ -60,20 +74,22 @@ def main() -> int:
     """The exit code: 0, 1 when the supervisors can't be registered, 2 for a setting or a spec that is not valid."""
     log.configure("supervisor-specs")
     try:
-        settings = checked(Settings(kafka_bootstrap_servers=kafka_bootstrap_servers, druid_url=druid_url), os.environ)
-        specs = load_specs(SPECS, topics(os.environ), settings.kafka_bootstrap_servers)
+        settings = checked(from_constants(Settings, globals()), os.environ)
+        specs = load_specs(SPECS, topics(os.environ), settings.kafka)
+        scale(specs.values(), settings.druid_task_count, settings.druid_replicas)
+        druid = Druid(settings)
     except (BadSetting, InvalidSpec) as error:
         logger.error(error)
         return 2
     try:
-        register_all(Druid(settings.druid_url), settings.kafka_bootstrap_servers, specs)
-    except DataMismatch as error:
+        register_all(druid, settings.kafka, specs)
+    except (DataMismatch, Denied, NoAccess) as error:
         logger.error(error)
         return 1
     except Refused as error:
         logger.error("Druid refused a supervisor: %s", error)
         return 1
-    except TimeoutError as error:
+    except (TimeoutError, KafkaError) as error:
         logger.error("The supervisors are not registered: %s.", error)
         return 1
     except KeyboardInterrupt:

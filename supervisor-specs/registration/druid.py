@@ -9,10 +9,9 @@ RegistrationError      its text is for the user
 from typing import Any
 
 import requests
+from service.druid import Denied, DruidError, DruidSettings, Router
 
 REQUEST_TIMEOUT = 15  # seconds
-# Druid is on this machine or in its network: a proxy for the internet, in `http_proxy`, can't reach it.
-NO_PROXY = {"no_proxy": "*"}
 RETRYABLE = (404, 408, 429)  # of the client errors, those that pass; 404 comes from a server that is just starting
 
 
@@ -33,20 +32,23 @@ class DataMismatch(RegistrationError):
 
 
 class Druid:
-    """Druid's API at `url`, the address of the router."""
+    """Druid's API, by its router. The constructor raises BadSetting."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, settings: DruidSettings) -> None:
+        self._router = Router(settings)
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """Druid's JSON answer, None where it is empty. `options` are those of requests.request().
 
-        Raises NotReady when there is no such answer, Refused when Druid finds fault with the request.
+        Raises NotReady when there is no such answer, Refused when Druid finds fault with the request, Denied when it
+        doesn't accept the client.
         """
         try:
-            response = requests.request(method, self._url + path, timeout=REQUEST_TIMEOUT, proxies=NO_PROXY, **options)
-        except requests.RequestException as error:
-            raise NotReady(f"no answer from {self._url} ({type(error).__name__})") from error
+            response = self._router.request(method, path, REQUEST_TIMEOUT, **options)
+        except Denied:
+            raise
+        except DruidError as error:
+            raise NotReady(f"Druid does not answer at {self._router.url} ({error}): check DRUID_URL") from error
         if 400 <= response.status_code < 500 and response.status_code not in RETRYABLE:
             raise Refused(reason(response))
         if not response.ok:

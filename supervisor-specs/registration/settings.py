@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from service.settings import text
+from kafka_client import KafkaSettings
+from service.druid import DruidSettings
+from service.settings import whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(KafkaSettings, DruidSettings):
     """What register.py documents; see service.settings.checked()."""
 
-    kafka_bootstrap_servers: str = text()
-    druid_url: str = text()
+    druid_task_count: int = whole_number(minimum=0)
+    druid_replicas: int = whole_number(minimum=0)

@@ -1,10 +1,11 @@
 """The supervisor specs as they are checked in, and whether they match the schemas."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kafka_client import KafkaClient
 from service.contract import Topic
 
 from registration.render import render
@@ -14,8 +15,8 @@ class InvalidSpec(Exception):
     """A file of a spec can't be used; the text names the file and what to do."""
 
 
-def load_specs(folder: Path, topics: Mapping[str, Topic], servers: str) -> dict[str, dict[str, Any]]:
-    """The specs in `folder` by datasource, to read the topics by their present names from `servers`.
+def load_specs(folder: Path, topics: Mapping[str, Topic], kafka: KafkaClient) -> dict[str, dict[str, Any]]:
+    """The specs in `folder` by datasource, to read the topics by their present names from `kafka`.
 
     What a schema doesn't determine (ioConfig, tuningConfig, granularity) may be edited in the file.
     Raises InvalidSpec.
@@ -33,7 +34,7 @@ def load_specs(folder: Path, topics: Mapping[str, Topic], servers: str) -> dict[
             spec = json.loads(path.read_text())
             found = next(differences(spec, rendered), None)
             spec["spec"]["ioConfig"]["topic"] = topic.name
-            spec["spec"]["ioConfig"]["consumerProperties"]["bootstrap.servers"] = servers
+            spec["spec"]["ioConfig"]["consumerProperties"] |= kafka.druid_properties()
         except FileNotFoundError:
             raise InvalidSpec(f"{_shown(path)} is missing: run `make render`.") from None
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -77,6 +78,13 @@ def differences(spec: Mapping[str, Any], rendered: Mapping[str, Any]) -> Iterato
     for condition in have_conditions:
         if condition not in want_conditions:
             yield f"the filter has the condition {json.dumps(condition)}, which the schema lacks"
+
+
+def scale(specs: Iterable[dict[str, Any]], task_count: int, replicas: int) -> None:
+    """Let each supervisor have these numbers of tasks and replicas; 0 leaves what the spec says."""
+    given = {name: value for name, value in (("taskCount", task_count), ("replicas", replicas)) if value}
+    for spec in specs:
+        spec["spec"]["ioConfig"] |= given
 
 
 def _columns(data: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
+from kafka_client import KafkaClient, no_topic
 
 from registration.druid import DataMismatch, Druid, NotReady
 
@@ -14,22 +15,26 @@ TOPIC_ID = "kafka_topic_id"
 REMOVE_ALL = "remove all data and start again (`make reset` or `docker compose down --volumes`)"
 
 
-def topic_ids(servers: str, names: Collection[str]) -> dict[str, str]:
+def topic_ids(kafka: KafkaClient, names: Collection[str]) -> dict[str, str]:
     """The id that Kafka gave each topic at its creation, by name."""
     try:
-        with KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000) as admin:
+        with KafkaAdminClient(**kafka.options(), bootstrap_timeout_ms=5000) as admin:
             found = {topic["name"]: str(topic["topic_id"]) for topic in admin.describe_topics()}
     except KafkaError as error:
-        raise NotReady(f"Kafka does not answer at {servers} ({error})") from error
+        raise NotReady(f"Kafka does not answer at {kafka.servers} ({error})") from error
     if missing := set(names) - set(found):
-        raise NotReady(f"topic {', '.join(sorted(missing))} does not exist; kafka/create_topics.py creates it")
+        raise NotReady(no_topic(kafka, ", ".join(sorted(missing))))
     return {name: found[name] for name in names}
 
 
 def check_druid(druid: Druid) -> None:
-    """The overlord leads, and a worker is there to run tasks."""
-    if not druid.ask("GET", "/druid/indexer/v1/workers"):
-        raise NotReady("the overlord has no worker yet")
+    """The overlord leads, and there is a server that can run tasks, or a place to start one.
+
+    Every kind of cluster answers this: MiddleManagers, Indexers and tasks in Kubernetes. A capacity of -1 is not known.
+    """
+    capacity = druid.ask("GET", "/druid/indexer/v1/totalWorkerCapacity")
+    if capacity["currentClusterCapacity"] == 0 and capacity.get("maximumCapacityWithAutoScale", -1) <= 0:
+        raise NotReady("it has no task slot yet")
 
 
 def check_topic(druid: Druid, datasource: str, topic_id: str) -> None:

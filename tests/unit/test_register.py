@@ -4,24 +4,27 @@ import json
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import register
 import requests
-from registration import druid, supervisors
+from druid_router import proxy, settings
+from registration import druid, supervisors, wait
 from registration.druid import DataMismatch, Druid, NotReady, Refused
-from registration.wait import wait_for
 from repository import ROOT, assert_one_sentence, run_script
 from service.contract import topics
+
+SLOTS = {"currentClusterCapacity": 9, "maximumCapacityWithAutoScale": -1, "usedClusterCapacity": 4}
 
 
 class FakeDruid(Druid):
     """Answers by the end of the path and keeps what is posted. Without an answer there is no supervisor of anything."""
 
     def __init__(self, **answers: Any) -> None:
-        super().__init__("http://druid")
-        self.answers = {"supervisor": [], "tasks": [], **answers}
+        super().__init__(settings("http://druid"))
+        self.answers = {"supervisor": [], "tasks": [], "totalWorkerCapacity": SLOTS, **answers}
         self.posted: list[tuple[str, dict[str, Any], Any]] = []
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
@@ -31,14 +34,26 @@ class FakeDruid(Druid):
         return self.answers[path.rpartition("/")[2]]
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits take no time: sleeping sets their clock."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(wait, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+
+
 def test_a_wait_ends_with_the_last_thing_seen() -> None:
     def never() -> None:
         raise NotReady("only smoke")
 
     with pytest.raises(TimeoutError, match="waited 0 s for the fire: only smoke"):
-        wait_for("the fire", never, seconds=0)
+        wait.wait_for("the fire", never, seconds=0)
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_wait_ends_with_the_result() -> None:
     answers = iter([NotReady("not yet"), None])
 
@@ -47,9 +62,10 @@ def test_a_wait_ends_with_the_result() -> None:
             raise answer
         return "here"
 
-    assert wait_for("it", soon, seconds=5) == "here"
+    assert wait.wait_for("it", soon, seconds=5) == "here"
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_wait_since_the_last_change_goes_on_while_something_changes() -> None:
     left = iter([3, 2, 1, 1, 1, 1, 1])
 
@@ -57,7 +73,7 @@ def test_a_wait_since_the_last_change_goes_on_while_something_changes() -> None:
         raise NotReady(f"{next(left)} left")
 
     with pytest.raises(TimeoutError, match="1 left"):  # half a second each
-        wait_for("it", check, seconds=0.8, since_change=True)
+        wait.wait_for("it", check, seconds=0.8, since_change=True)
     assert len(list(left)) == 2
 
 
@@ -90,13 +106,32 @@ def test_the_reason_is_druids_own(body: str, expected: str) -> None:
 def test_druids_answers(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, expected: Any) -> None:
     response = requests.Response()
     response.status_code, response._content = status, body
-    monkeypatch.setattr(requests, "request", lambda *_, **__: response)
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: response)
     if isinstance(expected, Exception):
         with pytest.raises(type(expected)) as error:
-            Druid("http://druid").ask("GET", "/path")
+            Druid(settings("http://druid")).ask("GET", "/path")
         assert str(error.value) == str(expected)
     else:
-        assert Druid("http://druid").ask("GET", "/path") == expected
+        assert Druid(settings("http://druid")).ask("GET", "/path") == expected
+
+
+@pytest.mark.parametrize(
+    "capacity",
+    [
+        SLOTS,
+        {"currentClusterCapacity": 0, "maximumCapacityWithAutoScale": 12},  # servers are started when there are tasks
+        {"currentClusterCapacity": -1, "maximumCapacityWithAutoScale": -1},  # of a task runner that doesn't know it
+        {"currentClusterCapacity": 2147483647},
+    ],
+)
+def test_every_kind_of_cluster_that_can_run_tasks_is_ready(capacity: dict[str, int]) -> None:
+    supervisors.check_druid(FakeDruid(totalWorkerCapacity=capacity))
+
+
+def test_a_cluster_without_a_server_for_tasks_is_not_ready() -> None:
+    empty = {"currentClusterCapacity": 0, "maximumCapacityWithAutoScale": -1}
+    with pytest.raises(NotReady, match="no task slot yet"):
+        supervisors.check_druid(FakeDruid(totalWorkerCapacity=empty))
 
 
 def test_a_supervisor_that_was_terminated_is_registered_when_its_tasks_have_published() -> None:
@@ -194,7 +229,7 @@ def called(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_everything_is_registered(monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture) -> None:
-    fake = FakeDruid(workers=["one"], status={"payload": {"detailedState": "RUNNING"}}, loadstatus=None)
+    fake = FakeDruid(status={"payload": {"detailedState": "RUNNING"}}, loadstatus=None)
     monkeypatch.setattr(register, "Druid", lambda _: fake)
     monkeypatch.setenv("KAFKA_RAW_TOPIC", "fleet")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:1")
@@ -214,15 +249,44 @@ def test_without_druid_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch, calle
     monkeypatch.setenv("DRUID_URL", "http://127.0.0.1:1")
     assert register.main() == 1
     assert called.messages == [
-        "The supervisors are not registered: waited 0 s for Druid: no answer from http://127.0.0.1:1 (ConnectionError)."
+        "The supervisors are not registered: waited 0 s for Druid: Druid does not answer at"
+        " http://127.0.0.1:1 (it accepts no connection): check DRUID_URL."
     ]
+
+
+def test_a_druid_that_asks_for_a_user_ends_it_at_once(
+    monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture
+) -> None:
+    with proxy() as url:
+        monkeypatch.setenv("DRUID_URL", url)
+        assert register.main() == 1
+    assert called.messages == [
+        f"Druid at {url} asks for a user and a password: set DRUID_USER and DRUID_PASSWORD_FILE."
+    ]
+
+
+def test_tasks_and_replicas_are_those_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture
+) -> None:
+    def posted(**settings: str) -> set[tuple[int, int]]:
+        fake = FakeDruid(status={"payload": {"detailedState": "RUNNING"}}, loadstatus=None)
+        monkeypatch.setattr(register, "Druid", lambda _: fake)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        assert register.main() == 0
+        specs = [body["spec"]["ioConfig"] for path, _, body in fake.posted if path.endswith("/supervisor")]
+        return {(io["taskCount"], io["replicas"]) for io in specs}
+
+    assert posted() == {(1, 1)}
+    assert posted(DRUID_REPLICAS="2") == {(1, 2)}
+    assert posted(DRUID_TASK_COUNT="3") == {(3, 2)}
 
 
 def test_a_mismatch_ends_it_at_once_and_nothing_is_registered(
     monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture
 ) -> None:
     known = [supervisor("sensor-data-rejected", context={"kafka_topic_id": "of before"})]
-    fake = FakeDruid(workers=["one"], supervisor=known)
+    fake = FakeDruid(supervisor=known)
     monkeypatch.setattr(register, "Druid", lambda _: fake)
     assert register.main() == 1
     [message] = called.messages
@@ -237,7 +301,7 @@ def test_a_refused_spec_is_one_sentence(monkeypatch: pytest.MonkeyPatch, called:
                 raise Refused("no such column")
             return super().ask(method, path, **options)
 
-    monkeypatch.setattr(register, "Druid", lambda _: RefusingDruid(workers=["one"]))
+    monkeypatch.setattr(register, "Druid", lambda _: RefusingDruid())
     assert register.main() == 1
     assert called.messages == ["Druid refused a supervisor: no such column"]
 
@@ -256,5 +320,6 @@ def test_a_setting_that_is_not_allowed() -> None:
     assert result.returncode == 2
     assert_one_sentence(result.stderr)
     assert result.stderr.endswith(
-        "Z ERROR supervisor-specs: DRUID_URL (or druid_url) is '': it must be a text that is not empty.\n"
+        "Z ERROR supervisor-specs: DRUID_URL (or druid_url) is '': it must be the URL of a server, as in"
+        ' "http://router:8888", without a user or a password in it.\n'
     )

@@ -1,4 +1,4 @@
-"""schemas/render.py: what it says of a broken contract, and which files it writes and removes; without Spark."""
+"""schemas/render.py: which files it writes and removes, and when it ends before; without Spark."""
 
 import json
 import logging
@@ -6,43 +6,22 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import render
-from contract_check import check
+from probe_contract import TOPICS, change, copy_contract, entry
 from repository import ROOT, assert_one_sentence, run_script
 from service import contract
-
-Edit = Callable[[dict[str, Any]], Any]
-TOPICS, RAW, PROBE = "topics", "sensor-data-raw.schema", "probe.schema"
-ENTRY = {
-    "name": "probe",
-    "description": "What happened to a vehicle.",
-    "partitions": 1,
-    "config": {},
-    "key": "entity",
-    "datasource": {"timestamp": "time"},
-}
-SCHEMA = {
-    "title": "Event",
-    "type": "object",
-    "required": ["time", "entity"],
-    "properties": {
-        "time": {"type": "string", "format": "date-time", "description": "when it happened"},
-        "entity": {"type": "integer", "description": "number of the vehicle"},
-        "kind": {"type": ["string", "null"], "description": "what happened"},
-        "speed": {"type": "number", "x-unit": "km/h", "description": "how fast the vehicle was"},
-    },
-    "examples": [{"time": "2026-11-25T10:00:00Z", "entity": 7, "kind": "stop", "speed": 0.5}],
-}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what render.py reads and writes, with a topic more: `probe`."""
-    for path in ("schemas", "supervisor-specs"):
-        shutil.copytree(ROOT / path, tmp_path / path, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    copy_contract(tmp_path)
+    specs = tmp_path / "supervisor-specs"
+    shutil.copytree(ROOT / "supervisor-specs", specs, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(render.KUBERNETES, tmp_path / "kubernetes/operators")
+    monkeypatch.setattr(render, "KUBERNETES", tmp_path / "kubernetes/operators")
     for constant in ("INDEXER", "README"):
         source = getattr(render, constant)
         copy = tmp_path / source.relative_to(ROOT)
@@ -50,18 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(source, copy)
         monkeypatch.setattr(render, constant, copy)
     monkeypatch.setattr(render, "ROOT", tmp_path)
-    monkeypatch.setattr(render, "SPECS", tmp_path / "supervisor-specs")
+    monkeypatch.setattr(render, "SPECS", specs)
     monkeypatch.setattr(contract, "SCHEMAS", tmp_path / "schemas")
-    (tmp_path / "schemas/probe.schema.json").write_text(json.dumps(SCHEMA))
-    change(tmp_path, TOPICS, lambda values: values["topics"].update(probe=ENTRY))
     return tmp_path
-
-
-def change(folder: Path, name: str, edit: Edit) -> None:
-    path = folder / f"schemas/{name}.json"
-    values = json.loads(path.read_text())
-    edit(values)
-    path.write_text(json.dumps(values))
 
 
 Run = Callable[..., tuple[int, list[str]]]
@@ -85,125 +55,6 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
         return 0, caplog.messages
 
     return main
-
-
-def entry(**values: Any) -> Edit:
-    """Change the entry of the topic `probe`; None removes a key."""
-
-    def edit(contract: dict[str, Any]) -> None:
-        found = contract["topics"]["probe"]
-        found.update(values)
-        for name in [name for name, value in values.items() if value is None]:
-            del found[name]
-
-    return edit
-
-
-def field(name: str, **values: Any) -> Edit:
-    """Change a field of a schema; None removes a key."""
-
-    def edit(schema: dict[str, Any]) -> None:
-        found = schema["properties"].setdefault(name, {})
-        found.update({key.replace("_", "-"): value for key, value in values.items()})
-        for key in [key for key, value in found.items() if value is None]:
-            del found[key]
-
-    return edit
-
-
-def test_the_contract_is_sound() -> None:
-    check(ROOT / "schemas")
-
-
-BROKEN_TOPICS = [
-    (entry(partitions=None), ".probe lacks partitions: it must be an object with name, description, partitions, "),
-    (entry(config=None), ".probe lacks config: it must be an object with name, description, partitions, config, "),
-    (lambda values: values["topics"]["probe"].pop("key"), ".probe lacks key: it must be an object with name, "),
-    (entry(partitions="2"), '.probe.partitions is "2": it must be a number of partitions, 1 or more.'),
-    (entry(partitions=0), ".probe.partitions is 0: it must be a number of partitions, 1 or more."),
-    (entry(config={"retention.ms": -1}), '.probe.config.retention.ms is -1: it must be a string, as in {"retention.'),
-    (entry(datasource={}), ".probe.datasource lacks timestamp: it must be an object with timestamp, the name of "),
-    (entry(datasource="time"), '.probe.datasource is "time": it must be an object with timestamp, the name of the f'),
-    (
-        entry(datasource={"timestamp": "tme"}),
-        '.probe.datasource.timestamp is "tme": it must be a field of schemas/probe.schema.json (time, entity, kind, ',
-    ),
-    (
-        entry(key="vehicle"),
-        '.probe.key is "vehicle": it must be a field of schemas/probe.schema.json (time, entity, kind, speed),'
-        ' "partition/offset", or null.',
-    ),
-    (entry(key=7), '.probe.key is 7: it must be the name of a field, "partition/offset", or null for '),
-    (entry(partition=2), ".probe has the unknown key partition: it must be an object with name, description, "),
-    (entry(name="my probe"), '.probe.name is "my probe": it must be a topic\'s name in letters, digits, hyphens, '),
-    (
-        entry(name="sensor-data-raw"),
-        '.probe.name is "sensor-data-raw", and schemas/sensor-data-raw.schema.json belongs to the role raw already:'
-        " give the topic another name.",
-    ),
-    (entry(name="topics"), '.probe.name is "topics", and schemas/topics.schema.json belongs to topics.schema.json '),
-    (
-        lambda values: values["topics"].update(Probe=ENTRY),
-        ' is "Probe": it must be a role in lower-case letters and ',
-    ),
-    (lambda values: values["topics"].update(probe=[]), ".probe is []: it must be an object with name, description, "),
-    (lambda values: values["topics"].pop("control"), " lacks control: it must be an object with the topics by role, "),
-    (lambda values: values["topics"]["rejected"].pop("datasource"), ".rejected lacks datasource: it must be an object"),
-    (lambda values: values.update(topics=[]), " is []: it must be an object with the topics by role, at least raw, "),
-]
-BROKEN_SCHEMAS = [
-    (PROBE, lambda schema: schema.pop("properties"), " lacks properties: it must be a JSON Schema with title, type, "),
-    (PROBE, lambda schema: schema.pop("required"), " lacks required: it must be a JSON Schema with title, type, "),
-    (PROBE, lambda schema: schema.pop("examples"), " lacks examples: it must be a JSON Schema with title, type, "),
-    (PROBE, lambda schema: schema.update(examples=[]), ": examples is []: it must be a list of one or more records."),
-    (
-        PROBE,
-        lambda schema: schema.update(properties={}),
-        ": properties is {}: it must be an object with the fields by",
-    ),
-    (PROBE, lambda schema: schema.update(type="array"), ': type is "array": it must be "object".'),
-    (PROBE, field("kind", description=None), ": properties.kind lacks description: it must be an object with a descr"),
-    (PROBE, field("kind", type=None), ': properties.kind is {"description": "what happened"}: it must be an object '),
-    (
-        PROBE,
-        field("kind", type="text"),
-        ': properties.kind.type is "text": it must be "string", "integer", "number", ',
-    ),
-    (PROBE, field("speed", minimum="0"), ": properties.speed.minimum is not valid: '0' is not of type 'number'; corr"),
-    (
-        PROBE,
-        field("kind", type="boolean"),
-        ': properties.kind.type is "boolean", but Druid\'s columns are integer, number, string: change it, or add'
-        ' "x-druid": false to keep the field in Kafka only.',
-    ),
-    (PROBE, field("time", type="integer"), ': properties.time becomes __time: its type must be "string" (ISO 8601).'),
-    (PROBE, field("time", x_seconds_ahead=10), ": properties.time lacks pattern, which the validation of records nee"),
-    (
-        RAW,
-        field("temp", minimum=None),
-        ": properties.temp lacks minimum, which the validation of records needs: add it",
-    ),
-    (RAW, field("humidity", maximum=None), ": properties.humidity lacks maximum, which the validation of records need"),
-    (RAW, field("vin", x_unit="1"), ": properties.vin has x-unit and is of type string: make it integer or number."),
-    (
-        RAW,
-        lambda schema: schema["properties"].pop("time"),
-        ": properties lacks time, which the windows job reads: add ",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "edit", "expected"),
-    [(TOPICS, edit, f"schemas/topics.json: topics{said}") for edit, said in BROKEN_TOPICS]
-    + [(name, edit, f"schemas/{name}.json{said}") for name, edit, said in BROKEN_SCHEMAS],
-)
-def test_what_is_wrong_with_the_contract_is_one_sentence(folder: Path, name: str, edit: Edit, expected: str) -> None:
-    change(folder, name, edit)
-    with pytest.raises(contract.BadContract) as error:
-        check(folder / "schemas")
-    assert str(error.value).startswith(expected)
-    assert_one_sentence(str(error.value))
 
 
 def edit_text(old: str, new: str) -> Callable[[Path], object]:
@@ -263,6 +114,7 @@ def test_a_broken_contract_ends_render_before_it_writes_anything(
 
 
 SPEC, INDEXER = "supervisor-specs/probe.json", "druid/cluster/data/indexer/runtime.properties"
+OBJECTS = ("kubernetes/operators/topics.yaml", "kubernetes/operators/ingestion.yaml")
 
 
 def slots() -> int:
@@ -270,7 +122,7 @@ def slots() -> int:
 
 
 def test_a_new_topic_is_rendered(folder: Path, run: Run) -> None:
-    before, files = slots(), (SPEC, INDEXER, "README.md")
+    before, files = slots(), (SPEC, *OBJECTS, INDEXER, "README.md")
     assert run("--check") == (1, [f"{name} is stale: run `make render`." for name in files])
     assert not (folder / SPEC).exists()
     assert run() == (0, [f"{name}: rendered" for name in files])
@@ -294,6 +146,7 @@ def test_the_spec_of_a_removed_topic_is_removed(folder: Path, run: Run) -> None:
         1,
         [
             f"{SPEC} belongs to no datasource in schemas/topics.json: `make render` removes it.",
+            *(f"{name} is stale: run `make render`." for name in OBJECTS),
             f"{INDEXER} is stale: run `make render`.",
         ],
     )
@@ -302,6 +155,7 @@ def test_the_spec_of_a_removed_topic_is_removed(folder: Path, run: Run) -> None:
         0,
         [
             f"{SPEC}: removed, as it belongs to no datasource in schemas/topics.json",
+            *(f"{name}: rendered" for name in OBJECTS),
             f"{INDEXER}: rendered",
             "README.md: rendered",
         ],

@@ -1,62 +1,14 @@
-"""The supervisor specs: rendered from a contract of the tests' own, compared with it, and as they are checked in."""
+"""The supervisor specs: rendered from a contract of the tests' own, and as they are checked in."""
 
 import copy
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from registration.render import render, task_slots
-from registration.specs import InvalidSpec, load_specs
-from repository import ROOT
-from service.contract import Datasource, Topic, topics
-
-FOLDER = ROOT / "supervisor-specs"
-
-
-def topic(role: str, fields: dict[str, Any], optional: tuple[str, ...] = (), timestamp: str | None = "time") -> Topic:
-    """A topic of the tests' contract, keyed by entity."""
-    name = f"sensor-data-{role}"
-    schema = {"required": [field for field in fields if field not in optional], "properties": fields}
-    return Topic(role, name, name, 1, {}, "entity", Datasource(name, timestamp) if timestamp else None, schema)
-
-
-TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-7])(:?[0-5][0-9])?)$"
-RAW_FIELDS = {
-    "time": {
-        "type": "string",
-        "pattern": TIME,
-        "x-earliest": "2000-01-01T00:00:00Z",
-        "x-seconds-ahead": 10,
-    },
-    "entity": {"type": ["string", "integer"], "minLength": 1, "maxLength": 256},
-    "temp": {"type": "number", "minimum": -50, "maximum": 60, "x-unit": "°C"},
-    "humidity": {"type": "number", "minimum": 0, "maximum": 100, "x-unit": "%"},
-    "seq": {"x-type": "integer"},
-    "vin": {"x-type": "string"},
-}
-AGGREGATED_FIELDS = {
-    "window": {"type": "string"},
-    "window_start": {"type": "string"},
-    "entity": {"type": "integer"},
-    "count": {"type": "integer"},
-    "max_temp": {"type": "number", "x-unit": "°C"},
-}
-REJECTED_FIELDS = {
-    "time": {"type": "string"},
-    "offset": {"type": "integer", "minimum": 0},
-    "size": {"type": ["integer", "null"]},
-    "value": {"type": ["string", "null"]},
-    "value_base64": {"type": ["string", "null"], "x-druid": False},
-}
-TOPICS = {
-    "raw": topic("raw", RAW_FIELDS, optional=("seq", "vin")),
-    "aggregated": topic("aggregated", AGGREGATED_FIELDS, timestamp="window_start"),
-    "rejected": topic("rejected", REJECTED_FIELDS),
-    "progress": topic("progress", {"offsets": {"type": "object"}}, timestamp=None),
-}
+from service.contract import Topic, topics
+from spec_topics import FOLDER, TIME, TOPICS
 
 
 def spec(name: str, timestamp: str, dimensions: list[tuple[str, str]], **io: Any) -> dict[str, Any]:
@@ -83,7 +35,12 @@ def spec(name: str, timestamp: str, dimensions: list[tuple[str, str]], **io: Any
                 "period": "PT5S",
                 **io,
             },
-            "tuningConfig": {"type": "kafka", "logParseExceptions": True, "maxSavedParseExceptions": 10},
+            "tuningConfig": {
+                "type": "kafka",
+                "resetOffsetAutomatically": True,
+                "logParseExceptions": True,
+                "maxSavedParseExceptions": 10,
+            },
         },
     }
 
@@ -248,142 +205,3 @@ def test_a_topic_without_a_datasource_has_no_spec() -> None:
 def test_each_datasource_needs_two_task_slots_and_compaction_one_more() -> None:
     assert task_slots(TOPICS) == 7
     assert task_slots({role: TOPICS[role] for role in ("raw", "progress")}) == 3
-
-
-def test_the_specs_are_loaded_with_the_present_brokers_and_topics() -> None:
-    present = topics({"KAFKA_RAW_TOPIC": "fleet"})
-    specs = load_specs(FOLDER, present, "broker:1")
-    assert {name: each["spec"]["ioConfig"]["topic"] for name, each in specs.items()} == {
-        topic.datasource.name: topic.name for topic in present.values() if topic.datasource
-    }
-    for name, loaded in specs.items():
-        checked_in = json.loads((FOLDER / f"{name}.json").read_text())
-        assert loaded["spec"]["dataSchema"] == checked_in["spec"]["dataSchema"]
-        assert loaded["spec"]["ioConfig"]["consumerProperties"]["bootstrap.servers"] == "broker:1"
-    assert specs["sensor-data-raw"]["spec"]["ioConfig"]["topic"] == "fleet"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The specs of the tests' contract as they are rendered."""
-    result = tmp_path / "supervisor-specs"
-    result.mkdir()
-    for each in TOPICS.values():
-        if each.datasource:
-            (result / f"{each.default_name}.json").write_text(json.dumps(render(each)))
-    return result
-
-
-def change(folder: Path, name: str, edit: Callable[[dict[str, Any]], Any]) -> None:
-    path = folder / f"{name}.json"
-    values = json.loads(path.read_text())
-    edit(values["spec"])
-    path.write_text(json.dumps(values))
-
-
-def refused(folder: Path) -> str:
-    with pytest.raises(InvalidSpec) as error:
-        load_specs(folder, TOPICS, "broker:1")
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def test_ingestion_and_tuning_may_be_edited_by_hand(folder: Path) -> None:
-    change(folder, "sensor-data-raw", lambda values: values["ioConfig"].update(taskCount=2, taskDuration="PT5M"))
-    change(folder, "sensor-data-raw", lambda values: values["tuningConfig"].update(maxRowsInMemory=1000))
-    change(folder, "sensor-data-raw", lambda values: values["dataSchema"]["dimensionsSpec"]["dimensions"].reverse())
-    assert load_specs(folder, TOPICS, "broker:1")["sensor-data-raw"]["spec"]["ioConfig"]["taskCount"] == 2
-
-
-def dimensions(values: dict[str, Any]) -> list[Any]:
-    found: list[Any] = values["dataSchema"]["dimensionsSpec"]["dimensions"]
-    return found
-
-
-def conditions(values: dict[str, Any]) -> list[Any]:
-    found: list[Any] = values["dataSchema"]["transformSpec"]["filter"]["fields"]
-    return found
-
-
-@pytest.mark.parametrize(
-    ("name", "edit", "expected"),
-    [
-        ("sensor-data-aggregated", lambda values: dimensions(values).pop(3), "column max_temp is missing"),
-        (
-            "sensor-data-aggregated",
-            lambda values: dimensions(values).append({"type": "double", "name": "max_speed"}),
-            "column max_speed is not in the schema",
-        ),
-        ("sensor-data-raw", lambda values: dimensions(values).append("colour"), "column colour is not in the schema"),
-        (
-            "sensor-data-raw",
-            lambda values: dimensions(values)[3].update(type="string"),
-            "column seq is a string instead of a long",
-        ),
-        (
-            "sensor-data-aggregated",
-            lambda values: values["dataSchema"]["timestampSpec"].update(column="window_end"),
-            'timestampSpec is {"column": "window_end", "format": "iso"} instead of {"column": "window_start", ',
-        ),
-        (
-            "sensor-data-aggregated",
-            lambda values: values["dataSchema"].update(dataSource="windows"),
-            'dataSource is "windows" instead of "sensor-data-aggregated"',
-        ),
-        (
-            "sensor-data-raw",
-            lambda values: conditions(values)[4].update(pattern="."),
-            'the filter lacks the condition {"type": "regex", "dimension": "temp", "pattern": "^-?[0-9]"}',
-        ),
-        (
-            "sensor-data-raw",
-            lambda values: conditions(values).append({"type": "false"}),
-            'the filter has the condition {"type": "false"}, which the schema lacks',
-        ),
-        (
-            "sensor-data-raw",
-            lambda values: values["dataSchema"]["transformSpec"].pop("filter"),
-            'the filter lacks the condition {"type": "regex", "dimension": "time", ',
-        ),
-        (
-            "sensor-data-raw",
-            lambda values: values["dataSchema"].pop("transformSpec"),
-            'transforms is [] instead of [{"type": "expression", "name": "entity", ',
-        ),
-        (
-            "sensor-data-raw",
-            lambda values: values["ioConfig"]["inputFormat"]["valueFormat"].pop("flattenSpec"),
-            'inputFormat is {"type": "kafka", "timestampColumnName": "kafka.timestamp", "valueFormat": {"type": ',
-        ),
-        (
-            "sensor-data-rejected",
-            lambda values: values["dataSchema"].update(transformSpec={"filter": {"type": "false"}}),
-            'the filter has the condition {"type": "false"}, which the schema lacks',
-        ),
-    ],
-)
-def test_a_spec_that_does_not_match_its_schema_is_refused(
-    folder: Path, name: str, edit: Callable[[dict[str, Any]], Any], expected: str
-) -> None:
-    change(folder, name, edit)
-    message = refused(folder)
-    assert message.startswith(f"supervisor-specs/{name}.json does not match schemas/{name}.schema.json: {expected}")
-    assert message.endswith("; run `make render`.")
-
-
-@pytest.mark.parametrize("text", ["{", "{}", '{"spec": []}', "[]", '{"spec": {"dataSchema": {}}}'])
-def test_a_file_that_is_not_a_spec_is_refused(folder: Path, text: str) -> None:
-    (folder / "sensor-data-raw.json").write_text(text)
-    assert refused(folder).startswith("supervisor-specs/sensor-data-raw.json is not a Kafka supervisor spec (")
-
-
-def test_a_missing_file_is_refused(folder: Path) -> None:
-    (folder / "sensor-data-raw.json").unlink()
-    assert refused(folder) == "supervisor-specs/sensor-data-raw.json is missing: run `make render`."
-
-
-def test_a_file_of_no_datasource_is_refused(folder: Path) -> None:
-    (folder / "mine.json").write_text("{}")
-    assert refused(folder) == (
-        "supervisor-specs/mine.json belongs to no datasource in schemas/topics.json: add it there or remove the file."
-    )
