@@ -4,6 +4,7 @@ import sys
 
 from generator.main import run_generator
 from generator.settings import Settings
+from service.settings import from_constants
 
 # Script configuration
 num_entities = 200  # vehicles, 1 or more; each sends one reading per iteration
@@ -12,8 +13,10 @@ script_duration = 60 * 15  # seconds that the script runs
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
+kafka_client_properties = ""  # a file with Kafka's client properties, such as security.protocol; empty: none
 kafka_raw_topic = "sensor-data-raw"
 kafka_runs_topic = "sensor-data-runs"  # what each run has sent, for the ledger
+kafka_generator_group_id = "sensor-data-generator"  # the consumer group in which generators share the vehicles
 
 # Records that may wait for Kafka's acknowledgement at a time. They bound the memory that a broker outage takes.
 max_in_flight = 50_000
@@ -37,26 +40,7 @@ generator_state_file = "/var/lib/sensor-data/generator.json"
 
 def main() -> int:
     """Run with the constants above, or the environment variables that override them; return the exit code."""
-    return run_generator(
-        Settings(
-            num_entities=num_entities,
-            sensor_interval=sensor_interval,
-            script_duration=script_duration,
-            kafka_bootstrap_servers=kafka_bootstrap_servers,
-            kafka_raw_topic=kafka_raw_topic,
-            kafka_runs_topic=kafka_runs_topic,
-            max_in_flight=max_in_flight,
-            num_processes=num_processes,
-            late_share=late_share,
-            out_of_order_share=out_of_order_share,
-            duplicate_share=duplicate_share,
-            malformed_share=malformed_share,
-            late_by=late_by,
-            out_of_order_by=out_of_order_by,
-            fault_seed=fault_seed,
-            generator_state_file=generator_state_file,
-        )
-    )
+    return run_generator(from_constants(Settings, globals()))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from itertools import islice
 
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from kafka_batches import Batch, append, partition_for
+from kafka_batches import Batch, abort, append, partition_for
+from kafka_client import KafkaClient
 
 from generator.fleet import Record
 
@@ -14,10 +15,10 @@ from generator.fleet import Record
 BLOCK = 1000
 
 
-def connect(servers: str, topic: str, timeout: float) -> KafkaProducer:
+def connect(kafka: KafkaClient, topic: str, timeout: float) -> KafkaProducer:
     """An idempotent producer for `topic`. Raises KafkaError when there is no broker within `timeout` s, or no topic."""
     producer = KafkaProducer(
-        bootstrap_servers=servers,
+        **kafka.options(),
         bootstrap_timeout_ms=int(timeout * 1000),
         reconnect_backoff_max_ms=1000,
         allow_auto_create_topics=False,
@@ -70,11 +71,15 @@ class Deliveries:
             self._count(self._in_flight.popleft())
 
     def close(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds for the missing results. Records that have none by then count as failed."""
+        """Wait up to `timeout` seconds for the missing results. Records that have none by then count as failed.
+
+        None of them is delivered later.
+        """
+        closed = True
         try:
             self._producer.close(timeout=timeout)
         except KafkaError as error:
-            self.last_error = error
+            self.last_error, closed = error, False
         for batch in self._in_flight:
             if batch.has_result:
                 self._count(batch)
@@ -82,6 +87,8 @@ class Deliveries:
             self.failed += missing
             self.last_error = KafkaError(f"Kafka did not answer within {timeout:g} s after the end")
         self._in_flight.clear()
+        if not closed:
+            abort(self._producer)
 
     def _without_result(self) -> int:
         return self.sent - self.acknowledged - self.failed

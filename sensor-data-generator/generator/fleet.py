@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 from faker import Faker
 
@@ -75,23 +76,35 @@ class Vehicle:
         return self._json % (time, *next(self._values), self.seq)
 
 
+class Share(NamedTuple):
+    """The vehicles i with i mod of = number."""
+
+    number: int
+    of: int
+
+    def parts(self, number: int) -> list["Share"]:
+        """As many shares that together are this one."""
+        return [Share(self.number + self.of * part, self.of * number) for part in range(number)]
+
+
+WHOLE = Share(0, 1)
+
+
 class Fleet:
-    """Vehicles 1 to `size`. The same seed gives the same VINs and the same readings.
+    """Vehicles 1 to `size`, or a share of them. The same seed gives the same VINs and the same readings.
 
     `last_seq` maps a vehicle to the `seq` of its last reading, from which it continues; 0 where it is missing.
-    Of several `processes`, number `process` (from 0) has the vehicles i with i mod processes = process. They send the
-    same readings as in one process.
     """
 
     def __init__(
-        self, size: int, last_seq: Mapping[int, int] | None = None, seed: int = 0, process: int = 0, processes: int = 1
+        self, size: int, last_seq: Mapping[int, int] | None = None, seed: int = 0, share: Share = WHOLE
     ) -> None:
         faker = Faker()
         faker.seed_instance(seed)
         seqs = last_seq or {}
         vins = ((entity, faker.vin()) for entity in range(1, size + 1))
         self.vehicles = [
-            Vehicle(entity, vin, seqs.get(entity, 0), seed) for entity, vin in vins if entity % processes == process
+            Vehicle(entity, vin, seqs.get(entity, 0), seed) for entity, vin in vins if entity % share.of == share.number
         ]
 
     def records(self, time: str) -> Iterator[Record]:

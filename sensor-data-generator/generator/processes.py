@@ -5,13 +5,15 @@ One Python interpreter uses one core. fleet.py decides which vehicles a process 
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from threading import Thread
 from typing import Any
 
-from generator.run import Report
+from generator.run import Report, sum_of_counts
 from generator.stop import STOP_SIGNALS
 
 logger = logging.getLogger(__name__)
@@ -29,18 +31,6 @@ def total(reports: Sequence[Report]) -> Report:
         sum_of_counts([report.injected for report in reports if report.injected]),
         errors[-1] if errors else None,
     )
-
-
-def sum_of_counts(counts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The sum of several Faults.injected(), name by name; None if there are none."""
-    if not counts:
-        return None
-    return {
-        name: sum_of_counts([each[name] for each in counts])
-        if isinstance(value, dict)
-        else sum(each[name] for each in counts)
-        for name, value in counts[0].items()
-    }
 
 
 def run_processes(
@@ -106,3 +96,15 @@ def run_processes(
 def unblock_signals() -> None:
     """To be called in each process as soon as it handles SIGTERM and SIGINT."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def end_with_the_main_process() -> None:
+    """To be called in each process: if the main process is killed, its vehicles may be sent by others at once."""
+
+    def watch() -> None:
+        main = multiprocessing.parent_process()
+        assert main
+        main.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

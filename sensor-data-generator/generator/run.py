@@ -1,7 +1,7 @@
 """The run of one process: in each iteration, it sends a reading of every vehicle."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from service.state import utc_now
 
 from generator.delivery import Deliveries
 from generator.faults import Faults
-from generator.fleet import Fleet
+from generator.fleet import Fleet, Share
 from generator.settings import Settings
 from generator.stop import Stop
 
@@ -31,6 +31,31 @@ class Report(NamedTuple):
     injected: dict[str, Any] | None = None  # Faults.injected(); None without faults
     last_error: str | None = None
     ended: bool = False  # the last report of a worker process
+
+    def followed_by(self, later: "Report", begin: float) -> "Report":
+        """The report of a run in parts: this one's, and a later one that began `begin` seconds after the run."""
+        counts = [each.injected for each in (self, later) if each.injected]
+        return Report(
+            self.iteration + later.iteration,
+            begin + later.elapsed,
+            self.sent + later.sent,
+            self.acknowledged + later.acknowledged,
+            self.failed + later.failed,
+            sum_of_counts(counts),
+            later.last_error or self.last_error,
+        )
+
+
+def sum_of_counts(counts: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The sum of several Faults.injected(), name by name; None if there are none."""
+    if not counts:
+        return None
+    return {
+        name: sum_of_counts([each[name] for each in counts])
+        if isinstance(value, dict)
+        else sum(each[name] for each in counts)
+        for name, value in counts[0].items()
+    }
 
 
 @dataclass
@@ -94,12 +119,12 @@ class Run:
         )
 
 
-def prepare(settings: Settings, last: Mapping[int, int], process: int, producer: KafkaProducer, stop: Stop) -> Run:
-    """The run of process number `process`, from 0. `last` is the result of last_seq()."""
-    fleet = Fleet(settings.num_entities, last, process=process, processes=settings.processes)
+def prepare(settings: Settings, share: Share, last: Mapping[int, int], producer: KafkaProducer, stop: Stop) -> Run:
+    """The run of a process that has `share` of the vehicles. `last` is the result of last_seq()."""
+    fleet = Fleet(settings.num_entities, last, share=share)
     faults = None
     if any(settings.shares):
-        seed = settings.fault_seed + process
+        seed = settings.fault_seed + share.number
         faults = Faults(settings.shares, settings.late_by, settings.out_of_order_by, settings.script_duration, seed)
         faults.resume_from(last)
     max_in_flight = max(1, settings.max_in_flight // settings.processes)

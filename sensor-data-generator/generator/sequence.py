@@ -9,6 +9,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaTimeoutError, UnsupportedCodecError
+from kafka_client import KafkaClient
 
 # Others may send to the topic too. To continue from a seq near the end of 64 bits would leave no numbers.
 HIGHEST_SEQ = 2**62
@@ -19,14 +20,14 @@ _WHOLE_NUMBER = re.compile("[1-9][0-9]{0,17}")
 logger = logging.getLogger(__name__)
 
 
-def last_seq(bootstrap_servers: str, topic: str, num_entities: int) -> dict[int, int]:
+def last_seq(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int, int]:
     """The highest `seq` found of each vehicle 1..num_entities; vehicles without one are missing.
 
     Reads the newest committed records of each partition, and twice as many until every vehicle is found or all records
     are read. Raises KafkaError when Kafka can't be reached or stops answering.
     """
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **kafka.options(),
         isolation_level="read_committed",  # an open transaction of someone else hides what comes behind it
         auto_offset_reset="earliest",  # if retention removes what is being read
         enable_auto_commit=False,

@@ -5,21 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kafka_client import KafkaSettings
 from service import settings
 
 from generator.faults import Shares
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(KafkaSettings):
     """What producer.py documents, by the same names."""
 
     num_entities: int = settings.whole_number(minimum=1)
     sensor_interval: float = settings.seconds()
     script_duration: float = settings.seconds()
-    kafka_bootstrap_servers: str = settings.text()
     kafka_raw_topic: str = settings.text()
     kafka_runs_topic: str = settings.text()
+    kafka_generator_group_id: str = settings.text()
     max_in_flight: int = settings.whole_number(minimum=1)
     num_processes: int = settings.whole_number(minimum=1)
     late_share: float = settings.share()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from generator.fleet import SENSORS, Fleet, Sensor
+from generator.fleet import SENSORS, WHOLE, Fleet, Sensor, Share
 from service import contract
 
 TIME = "2026-01-01T00:00:00.000Z"
@@ -72,10 +72,15 @@ def test_a_record_is_the_readings_json_with_two_decimals() -> None:
 def test_several_processes_send_the_same_records_as_one() -> None:
     last_seq = {3: 40, 8: 7}
     whole = Fleet(10, last_seq)
-    parts = [Fleet(10, last_seq, process=process, processes=3) for process in range(3)]
+    parts = [Fleet(10, last_seq, share=share) for share in WHOLE.parts(3)]
     assert [[vehicle.entity for vehicle in part.vehicles] for part in parts] == [[3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
     for _ in range(3):
         assert sorted(record for part in parts for record in part.records(TIME)) == sorted(whole.records(TIME))
+
+
+def test_the_shares_of_generators_in_several_processes_are_all_vehicles_once() -> None:
+    shares = [share for number in range(3) for share in Share(number, 3).parts(number + 1)]
+    assert sorted(vehicle.entity for share in shares for vehicle in Fleet(50, share=share).vehicles) == [*range(1, 51)]
 
 
 def test_the_seq_of_each_vehicle_continues_by_one_from_its_last() -> None:

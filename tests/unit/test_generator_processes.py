@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from generator.processes import total
 from generator.run import Report
@@ -88,6 +89,7 @@ GENERATOR = """
 import sys
 sys.path[1:1] = {paths!r}
 import generator.main, generator.run, producer
+from generator.fleet import WHOLE
 
 class Kafka:
     sent = acknowledged = failed = 0
@@ -111,7 +113,20 @@ class Log:
 
     update = close = __init__
 
+class Member:
+    def __init__(self, *_, **__):
+        pass
+
+    def take_first(self):
+        return WHOLE
+
+    def take(self, *_):
+        pass
+
+    is_over = leave = give_back = take
+
 generator.main.RunLog = Log
+generator.main.Member = Member
 generator.main.connect = generator.run.Deliveries = Kafka
 generator.main.last_seq = lambda *_: {{}}
 
@@ -145,3 +160,20 @@ def test_a_run_reports_the_vehicles_of_all_processes_and_ends_at_a_signal(tmp_pa
     assert sent == state["run"]["acknowledged"] == state["run"]["injected"]["readings"]
     assert state["run"]["injected"]["duplicates"] == sent / 2 > 0
     assert sent >= sending["run"]["sent"] >= 2 * 10
+
+
+def test_the_processes_end_with_a_main_process_that_is_killed(tmp_path: Path) -> None:
+    """Or they would send the vehicles that others have by then."""
+    script = tmp_path / "run.py"
+    script.write_text(GENERATOR.format(paths=PATHS))
+    settings = {"SENSOR_INTERVAL": "60", "NUM_PROCESSES": "3", "GENERATOR_STATE_FILE": str(tmp_path / "state.json")}
+    run = subprocess.Popen(
+        [sys.executable, str(script)], env={**os.environ, **settings}, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr
+    next(line for line in run.stderr if "INFO sensorgenerator: iteration" in line)
+    left = psutil.Process(run.pid).children(recursive=True)
+    assert len(left) >= 3
+    run.kill()
+    run.communicate(timeout=3)  # all have closed their standard error
+    assert not psutil.wait_procs(left, timeout=3)[1]

@@ -3,12 +3,13 @@
 import json
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from generator.run import Report
-from generator.state import StateFile
+from generator.state import StateFile, claim
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -89,3 +90,39 @@ def test_a_failure_during_the_run_is_logged_once(tmp_path: Path, caplog: pytest.
     state_file.update("finished", Report(2, 2, 2, 2, 0))
     [message] = caplog.messages
     assert message.startswith(f"The state file {folder / 'state.json'} is no longer up to date: ")
+
+
+def test_generators_that_share_a_folder_have_a_file_each_and_the_same_one_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "folder/generator.json"
+    first, second = claim(path), claim(path)
+    assert [first.path, second.path] == [path, path.with_name("generator-2.json")]
+    assert first.id != second.id
+    first.lock.close()  # as at the end of the process
+    again, third = claim(path), claim(path)
+    assert (again.path, again.id) == (first.path, first.id)
+    assert third.path == path.with_name("generator-3.json")
+    for instance in (again, second, third):
+        instance.lock.close()
+
+
+def test_the_place_of_a_killed_generator_is_taken_before_that_of_one_that_has_left(tmp_path: Path) -> None:
+    path = tmp_path / "generator.json"
+    first, second, third = claim(path), claim(path), claim(path)
+    first.forget_id()
+    for instance in (first, second, third):  # as at the end of the processes
+        instance.lock.close()
+    found = [claim(path) for _ in range(4)]
+    assert [instance.id for instance in found[:2]] == [second.id, third.id]
+    assert [instance.path for instance in found[2:]] == [path, tmp_path / "generator-4.json"]
+    assert first.id not in {instance.id for instance in found}
+    for instance in found:
+        instance.lock.close()
+
+
+def test_a_copy_of_the_folder_is_another_generator(tmp_path: Path) -> None:
+    first = claim(tmp_path / "one/generator.json")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    second = claim(tmp_path / "two/generator.json")
+    assert first.id != second.id
+    for instance in (first, second):
+        instance.lock.close()

@@ -13,6 +13,7 @@ from typing import Any
 import producer
 import pytest
 from generator import main
+from generator.fleet import WHOLE, Share
 from generator.run import Report
 from generator.settings import Settings, checked
 from generator.stop import Stop
@@ -67,9 +68,10 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
         ("NUM_ENTITIES", "0", "a whole number, 1 or more"),
         ("SENSOR_INTERVAL", "-1", "a number of seconds, 0 or more"),
         ("SCRIPT_DURATION", "15 minutes", "a number of seconds, 0 or more"),
-        ("KAFKA_BOOTSTRAP_SERVERS", "", "a text that is not empty"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "", 'one or more addresses, as in "localhost:9092", separated by commas'),
         ("KAFKA_RAW_TOPIC", "", "a text that is not empty"),
         ("KAFKA_RUNS_TOPIC", "", "a text that is not empty"),
+        ("KAFKA_GENERATOR_GROUP_ID", "", "a text that is not empty"),
         ("MAX_IN_FLIGHT", "0", "a whole number, 1 or more"),
         ("NUM_PROCESSES", "0", "a whole number, 1 or more"),
         ("LATE_SHARE", "1.1", "a share, 0 to 1"),
@@ -176,6 +178,27 @@ def test_ctrl_c_while_connecting_ends_the_run(state_file: Path, monkeypatch: pyt
     assert state(state_file) == ("stopped", 0, 0, 0)
 
 
+class Alone:
+    """Stands in for Member, without other generators."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def take_first(self) -> Share:
+        return WHOLE
+
+    def take(self, _stopping: Any) -> None:
+        pass
+
+    def is_over(self) -> bool:
+        return False
+
+    def give_back(self) -> None:
+        pass
+
+    leave = give_back
+
+
 RUN = {
     "NUM_ENTITIES": "20",
     "SENSOR_INTERVAL": "5",
@@ -191,6 +214,18 @@ RunUntil = Callable[..., tuple[int, str]]
 def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> RunUntil:
     """A run in three processes that ends as given; its exit code and its last state."""
     logged: list[Any] = []
+    ended: list[bool] = []
+    received: list[Stop] = []  # the one that handles signals
+
+    class Member(Alone):
+        def __init__(self, *arguments: Any, fleet: str, instance: str) -> None:
+            super().__init__(*arguments)
+            assert arguments[1:] == (producer.kafka_generator_group_id, producer.kafka_runs_topic)
+            lock = state_file.with_name(f"{state_file.name}.lock")
+            assert (fleet, instance) == ("readings", lock.read_text().split()[1])
+
+        def give_back(self) -> None:
+            assert ended
 
     class Log:
         """Stands in for RunLog."""
@@ -204,18 +239,24 @@ def run_until(state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
         def close(self, state: str, report: Report) -> None:
             logged.append((state, report))
 
+    def listen(stop: Stop) -> None:
+        received.append(stop)
+
     def run(end: Report, died: Sequence[int] = (), signum: int | None = None) -> tuple[int, str]:
-        def send(_settings: Any, last: Any, _producer: Any, stop: Stop, on_progress: Any) -> tuple[Report, Any]:
-            assert last == {1: 7}
+        def send(_settings: Any, part: main.Part, stop: Stop, on_progress: Any) -> tuple[Report, Any]:
+            assert (part.share, part.last) == (WHOLE, {1: 7})
             assert state(state_file) == ("sending", 0, 0, 0)
             on_progress(Report(1, 1, 20, 19, 0))
             assert state(state_file) == ("sending", 20, 19, 0)
             if signum:
-                stop.request(signum)
+                received[0].request(signum)
+            ended.append(True)
             return end, died
 
         monkeypatch.setattr(main, "connect", lambda *_: None)
+        monkeypatch.setattr(Stop, "listen", listen)
         monkeypatch.setattr(main, "RunLog", Log)
+        monkeypatch.setattr(main, "Member", Member)
         monkeypatch.setattr(main, "last_seq", lambda *_: {1: 7})
         monkeypatch.setattr(main, "_send", send)
         for name, value in RUN.items():
@@ -269,6 +310,7 @@ def test_any_error_of_kafka_while_connecting_fails_the_run(
 
     monkeypatch.setattr(main, "connect", lambda *_: None)
     monkeypatch.setattr(main, "RunLog", lambda *_: None)
+    monkeypatch.setattr(main, "Member", Alone)
     monkeypatch.setattr(main, fails_in, fail)
     assert producer.main() == 1
     assert "there is no topic sensor-data-raw" in errors(caplog)[0]

@@ -8,6 +8,7 @@ from generator import sequence
 from generator.sequence import HIGHEST_SEQ, _entity_and_seq, last_seq
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError, UnsupportedCodecError
+from kafka_client import KafkaClient
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,9 @@ def test_a_seq_counts_only_where_it_is_of_a_vehicle_of_a_fleet(
     value: bytes | None, found: tuple[int, int] | None
 ) -> None:
     assert _entity_and_seq(value) == found
+
+
+KAFKA = KafkaClient("kafka:1")
 
 
 class FakeConsumer:
@@ -97,14 +101,14 @@ def reading(entity: int, seq: int) -> bytes:
 def test_the_committed_records_of_every_partition_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = FakeConsumer([reading(1, 4), reading(3, 1), reading(1, 2), "aborted"], ["aborted", reading(2, 9)])
     monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
-    assert last_seq("kafka", "raw", 2) == {1: 4, 2: 9}
+    assert last_seq(KAFKA, "raw", 2) == {1: 4, 2: 9}
     assert consumer.isolation_level == "read_committed"
 
 
 def test_twice_as_many_are_read_until_every_vehicle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = FakeConsumer([reading(2, 5), *[b"foreign"] * 30_000, reading(1, 4)])
     monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
-    assert last_seq("kafka", "raw", 2) == {1: 4, 2: 5}
+    assert last_seq(KAFKA, "raw", 2) == {1: 4, 2: 5}
     assert consumer.starts == [30_002 - 20_004, 0]
 
 
@@ -113,7 +117,7 @@ def test_a_batch_that_cannot_be_read_does_not_stop_the_start(
 ) -> None:
     consumer = FakeConsumer([reading(1, 4), UnsupportedCodecError("zstd")], [reading(2, 9)])
     monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
-    assert last_seq("kafka", "raw", 2) == {1: 4, 2: 9}
+    assert last_seq(KAFKA, "raw", 2) == {1: 4, 2: 9}
     assert caplog.messages[0].startswith("raw can't be read from offset 1 of partition 0 on (UnsupportedCodecError: zs")
 
 
@@ -121,4 +125,4 @@ def test_a_kafka_that_gives_no_answer_is_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sequence, "KafkaConsumer", FakeConsumer([reading(1, 4), "no answer"]))
     monkeypatch.setattr(sequence, "IDLE_TIMEOUT", 0)
     with pytest.raises(KafkaTimeoutError, match="Kafka returned no record of raw for 0 s"):
-        last_seq("kafka", "raw", 1)
+        last_seq(KAFKA, "raw", 1)
