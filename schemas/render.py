@@ -1,8 +1,8 @@
 """Render what is derived from the contract, or check it: `make render`, and `make lint` with --check.
 
 Rendered are the aggregated topic's columns (from aggregations() in pyspark/pyspark.py, by Spark), the late topic's
-fields, the supervisor specs, Druid's number of task slots and the README's table of fields. Specs of no datasource are
-removed. Checked besides: the contract itself, and the sensors of the fleet.
+fields, the supervisor specs, Druid's number of task slots, the README's table of fields, and the topics and supervisors
+for Kubernetes. Specs of no datasource are removed. Checked besides: the contract itself, and the sensors of the fleet.
 
     render.py [--check [--quick]]    --quick leaves out what needs Spark; the windows job checks that at its start
 """
@@ -28,6 +28,7 @@ sys.path.append(str(ROOT / "pyspark"))  # at the end, or its pyspark.py would be
 
 from contract_check import check as check_contract  # noqa: E402
 from generator.fleet import SENSORS  # noqa: E402
+from kubernetes_objects import objects  # noqa: E402
 from registration.render import render, task_slots  # noqa: E402
 from registration.specs import differences  # noqa: E402
 from service import contract, log  # noqa: E402
@@ -36,6 +37,7 @@ from service.settings import BadSetting  # noqa: E402
 SPECS = ROOT / "supervisor-specs"
 INDEXER = ROOT / "druid/cluster/data/indexer/runtime.properties"
 README = ROOT / "README.md"
+KUBERNETES = ROOT / "kubernetes/operators"
 CAPACITY = re.compile(r"^druid\.worker\.capacity=.*$", re.M)
 TABLE = re.compile(r"(<!-- fields -->\n).*?(<!-- /fields -->)", re.S)
 LATE = ("window_start", "window_end", "watermark", "partition", "offset")  # what the late topic adds to a reading
@@ -86,6 +88,7 @@ def rendered(quick: bool) -> dict[Path, str | None]:
     for topic in topics.values():
         if topic.datasource:
             files[SPECS / f"{topic.datasource.name}.json"] = _json(render(topic))
+    files |= {KUBERNETES / name: text for name, text in objects(KUBERNETES, topics).items()}
     files[INDEXER] = CAPACITY.sub(f"druid.worker.capacity={task_slots(topics)}", INDEXER.read_text())
     if not quick:
         files[README] = TABLE.sub(lambda match: match[1] + table(topics) + match[2], README.read_text())
@@ -99,12 +102,15 @@ def aggregated_schema(schema: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     """
     from windows_job.output import output_schema  # noqa: PLC0415 (starts with PySpark, which takes a second)
     from windows_job.reading import Form  # noqa: PLC0415
+    from windows_job.settings import Settings  # noqa: PLC0415
     from windows_job.spark import spark_session  # noqa: PLC0415
 
     script = _script(ROOT / "pyspark/pyspark.py")
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # a short run: compile quickly, not well
     logger.info("starting Spark to read aggregations() in pyspark/pyspark.py, which takes up to half a minute")
+    constants = {name: getattr(script, name) for name in Settings.__dataclass_fields__}
     with _quiet_java():
-        spark = spark_session("local[1]", script.spark_driver_memory, 1)
+        spark = spark_session(Settings(**constants | {"spark_master": "local[1]", "shuffle_partitions": 1}))
     try:
         aggregations = script.aggregations()
         columns = output_schema(spark, Form.of(raw), aggregations)
