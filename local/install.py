@@ -1,30 +1,37 @@
 """Set up what the mode without Docker needs: a virtual environment with the Python packages and, by Maven, the jars.
 
 What is missing on this machine is reported, with how to get it, before anything is downloaded. What is there already
-stays. With --packages only the Python packages are installed: enough for unit tests, lint and the like.
+stays.
+
+    install.py [--packages | --check]    --packages: the Python packages only, enough for unit tests, lint and the like
+                                         --check: install nothing, only report what is missing (`make doctor`)
 
 Standard library only: this runs with whatever Python 3 there is.
 """
 
 from __future__ import annotations
 
-import fcntl
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports ends without a traceback
+    sys.excepthook = lambda *error: None if error[0] is KeyboardInterrupt else sys.__excepthook__(*error)
+
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from local_stack.env_file import image_version
-from local_stack.errors import StackError
+from local_stack.errors import StackError, findings, not_accessible, refuse
 from local_stack.java import check_java
+from local_stack.lock import exclusive
 from local_stack.paths import JARS, LOCAL, ROOT, VENV
 
 PIP = "26.3"
@@ -76,7 +83,8 @@ def run(what: str, command: list[str]) -> None:
 
 def requirements() -> list[Path]:
     """The pinned packages of every service and of the developers' tools; `make bench` installs its own."""
-    services = [path for path in sorted(ROOT.glob("*/requirements.txt")) if path.parent.name != "benchmarks"]
+    # Not .local/, where `make requirements` leaves all packages in one file.
+    services = [path for path in sorted(ROOT.glob("[a-z]*/requirements.txt")) if path.parent.name != "benchmarks"]
     return [*services, ROOT / "requirements-dev.txt"]
 
 
@@ -132,25 +140,13 @@ def check_venv() -> None:
         )
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Wait until no other installation runs in the folder, and keep others waiting. Raises StackError."""
-    give_up, waiting = time.monotonic() + LOCK_LIMIT, False
-    with (folder / "install.lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise StackError(
-                        f"Another installation in {folder} has run for {LOCK_LIMIT} s: wait for its end or stop it."
-                    ) from None
-                if not waiting:
-                    waiting = True
-                    print("waiting for another installation in this folder ...", flush=True)
-                time.sleep(0.2)
-        yield
+def check_python() -> None:
+    """Raises StackError where this Python is too old."""
+    if sys.version_info < (3, 11):
+        raise StackError(
+            f"Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}:"
+            " install a newer one and name it, as in `make run PYTHON=python3.12`."
+        )
 
 
 def install_packages() -> Path:
@@ -182,33 +178,43 @@ def install_all_jars(venv: Path) -> None:
         once(what, stamp, digest(pom, version), install)
 
 
+PACKAGE_CHECKS = (check_python, check_folder, check_venv)
+JAR_CHECKS = (check_java, maven)
+IMAGE_CHECKS = tuple(partial(image_version, name, os.environ) for name in ("KAFKA_IMAGE", "DRUID_IMAGE"))
+
+
+def check() -> int:
+    """Print what is missing on this machine; returns the exit code."""
+    # As the Makefile: `make doctor` then runs stack.py as well, which knows .env. The Python behind it may be gone.
+    installed = (VENV / "bin/python").exists()
+    found = findings((*PACKAGE_CHECKS, *JAR_CHECKS, *(() if installed else IMAGE_CHECKS)))
+    print("\n".join([*found, f"{'' if found else 'Nothing was found. '}Checked: Python, Java, Maven."]))
+    if not installed:
+        print("Nothing is installed yet: `make up` installs what is needed, and `make doctor` then checks more.")
+    sys.stdout.flush()
+    return max(found.values(), default=0)
+
+
 def main(arguments: list[str]) -> None:
-    if sys.version_info < (3, 11):
-        raise StackError(
-            f"Python 3.11 or newer is needed, and {sys.executable} is {sys.version.split()[0]}:"
-            " install a newer one and name it, as in `make run PYTHON=python3.12`."
-        )
-    check_folder()
-    check_venv()
     packages_only = arguments == ["--packages"]
-    if not packages_only:
-        check_java()
-        maven()
-    LOCAL.mkdir(exist_ok=True)
-    with exclusive(LOCAL):
+    refuse(findings(PACKAGE_CHECKS if packages_only else (*PACKAGE_CHECKS, *JAR_CHECKS, *IMAGE_CHECKS)))
+    with exclusive(LOCAL / "install.lock", LOCK_LIMIT):
         venv = install_packages()
         if not packages_only:
             install_all_jars(venv)
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        if sys.argv[1:] == ["--check"]:
+            sys.exit(check())
         main(sys.argv[1:])
     except StackError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        print(f"{error}. Check who owns the file or folder, and whether the disk has space.", file=sys.stderr)
+        print(not_accessible(error), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nThe installation was interrupted: run the command again, it goes on from there.", file=sys.stderr)

@@ -1,17 +1,20 @@
-"""The verbs of the mode without Docker: up, run, status, verify, down, reset (see `make help`)."""
+"""The verbs of the mode without Docker: up, run, doctor, status, verify, down, reset (see `make help`)."""
+
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports ends without a traceback
+    sys.excepthook = lambda *error: None if error[0] is KeyboardInterrupt else sys.__excepthook__(*error)
 
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from xmlrpc.client import Fault
 
-from local_stack import folder, logs, settings
-from local_stack.env_file import env_file
-from local_stack.errors import StackError, Unhealthy
+from local_stack import logs, preflight, settings
+from local_stack.doctor import doctor
+from local_stack.errors import StackError, Unhealthy, not_accessible
 from local_stack.run import run
-from local_stack.services import ledger, services
 from local_stack.status import status, verify
 from local_stack.stop import down, reset
 from local_stack.up import up
@@ -19,9 +22,10 @@ from service.settings import BadSetting
 
 Verb = Callable[[Mapping[str, str]], int | None]  # of the environment; returns the exit code, None for 0
 
-START: dict[str, Verb] = {"up": up, "run": run}
-# These look at what runs already, with the settings that it was started with.
-VERBS: dict[str, Verb] = {**START, "status": status, "verify": verify, "down": down, "reset": reset}
+# These check the settings themselves, together with what else must be so.
+CHECKING: dict[str, Verb] = {"up": up, "run": run, "doctor": doctor}
+# The others look at what runs already, with the settings that it was started with.
+VERBS: dict[str, Verb] = {**CHECKING, "status": status, "verify": verify, "down": down, "reset": reset}
 
 MANAGER_TIMEOUT = 30  # seconds for an answer of the process manager
 
@@ -42,14 +46,10 @@ def main() -> int | None:
     logs.configure()
     socket.setdefaulttimeout(MANAGER_TIMEOUT)
     try:
-        check_command_line()
-        if verb in START:
-            folder.claim()
-            environment: Mapping[str, str] = os.environ
-        else:
-            environment = settings.with_saved(os.environ)
-        logs.configure()
-        return VERBS[verb](environment)
+        if verb in CHECKING:
+            return VERBS[verb](os.environ)
+        preflight.check_command_line(os.environ)
+        return VERBS[verb](settings.with_saved(os.environ))
     except StackError as error:
         logger.error("%s", error)
         return error.exit_code
@@ -59,20 +59,13 @@ def main() -> int | None:
     except Unhealthy as reason:
         logger.error("The stack does not answer: %s. `make status` says more.", reason)
     except OSError as error:
-        logger.error("%s. Check who owns the file or folder, and whether the disk has space.", error)
+        logger.error(not_accessible(error))
     except Fault as fault:
         logger.error("The process manager refuses (%s): is another command stopping the stack?", fault.faultString)
     except KeyboardInterrupt:
         print(file=sys.stderr)  # behind the ^C
         logger.error(INTERRUPTED.get(verb, STARTED))
     return 1
-
-
-def check_command_line() -> None:
-    """Raises NotAllowed for a name on make's command line that is no setting."""
-    rows = [*services(os.environ).values(), ledger(os.environ)]
-    names = [name for row in rows for name in row.settings]
-    settings.check_command_line(os.environ.get("MAKEFLAGS", ""), [*names, *env_file(os.environ)])
 
 
 if __name__ == "__main__":

@@ -22,13 +22,18 @@ STATE_AGE_LIMIT = 30  # seconds; the windows job writes its state file every sec
 
 def health(service: Service, process: Process) -> str:
     """A few words on how a service is; raises Unhealthy when it isn't healthy."""
+    check_process(process)
+    return service.check(process)
+
+
+def check_process(process: Process) -> None:
+    """Raises Unhealthy unless the process runs or has finished its work."""
     if process.failed:
         raise Unhealthy(f"{process.state.lower()} ({last_message(process.name)})")
     if process.state != "RUNNING" and not process.finished:
         raise Unhealthy(process.state.lower())
     if process.runs and (seconds := manager.waits(process.name)):
         raise Unhealthy(f"keeps ending, is started again in {seconds:.0f} s ({last_message(process.name)})")
-    return service.check(process)
 
 
 def port_answers(port: int) -> Check:

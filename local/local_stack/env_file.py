@@ -10,18 +10,21 @@ from local_stack.paths import ROOT
 
 
 def env_file(environment: Mapping[str, str]) -> dict[str, str]:
-    """What .env sets, an environment variable of the same name overriding it. Raises NotAllowed."""
-    values = {}
+    """What .env sets, an environment variable of the same name overriding it. Raises NotAllowed with all bad lines."""
+    values, problems = {}, []
     for line in map(str.strip, (ROOT / ".env").read_text().splitlines()):
         if not line or line.startswith("#"):
             continue
         match = re.fullmatch(r"""(\w+)=(["']?)([^\s"'#$]*)\2""", line)
         if not match:
-            raise NotAllowed(f".env has the line {line!r}: it must be NAME=value and nothing more.")
+            problems.append(f".env has the line {line!r}: it must be NAME=value and nothing more.")
+            continue
         name, value = match[1], environment.get(match[1], match[3])
         if name.endswith("_PORT") and not (re.fullmatch("[0-9]{1,5}", value) and 0 < int(value) < 65536):
-            raise NotAllowed(f"{name}, in .env or in the environment, is {value!r}: it must be a port, 1 to 65535.")
+            problems.append(f"{name}, in .env or in the environment, is {value!r}: it must be a port, 1 to 65535.")
         values[name] = value
+    if problems:
+        raise NotAllowed(*problems)
     return values
 
 

@@ -12,7 +12,7 @@ from local_stack.errors import StackError
 VERSIONS = ("17", "21")
 REMEDY = (
     "install it (Debian, Ubuntu: apt-get install openjdk-17-jdk-headless; macOS: brew install openjdk@17)"
-    " or let JAVA_HOME point to it."
+    " or let JAVA_HOME point to it"
 )
 
 
@@ -23,7 +23,7 @@ def java() -> str:
     return _itself(found) if found and os.access(found, os.X_OK) else found or "java"
 
 
-@functools.cache
+@functools.lru_cache
 def _itself(found: str) -> str:
     """The Java that `found` starts.
 
@@ -45,9 +45,9 @@ def check_java() -> None:
     path, home = java(), os.environ.get("JAVA_HOME")
     if not os.access(path, os.X_OK):
         where = f"JAVA_HOME is {home}, but there is no bin/java in it" if home else "there is no java on the PATH"
-        raise StackError(f"Java 17 or 21 is needed, and {where}: {REMEDY}")
+        raise StackError(f"Java 17 or 21 is needed, and {where}: {REMEDY}.")
     output = _output(path, "-version")
     version = re.search(r'version "(\d+)', output)
     if not version or version[1] not in VERSIONS:
         found = f"version {version[1]}" if version else f"of an unknown version ({output.strip()[-200:]})"
-        raise StackError(f"Java 17 or 21 is needed (by Druid and Spark), and {path} is {found}: {REMEDY}")
+        raise StackError(f"Java 17 or 21 is needed (by Druid and Spark), and {path} is {found}: {REMEDY}.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
+from kafka_client import KafkaClient
 
 from local_stack.errors import Unhealthy
 
@@ -14,7 +15,7 @@ from local_stack.errors import Unhealthy
 class Kafka:
     """A Kafka cluster. Its methods raise Unhealthy when there is no answer."""
 
-    servers: str
+    client: KafkaClient
 
     def offsets(self, topic: str) -> tuple[int, int]:
         """The first and the end offset of a topic, each summed over its partitions; (0, 0) where there is none."""
@@ -36,7 +37,7 @@ class Kafka:
     def _consumer(self) -> Iterator[KafkaConsumer]:
         try:
             consumer = KafkaConsumer(
-                bootstrap_servers=self.servers,
+                **self.client.options(),
                 bootstrap_timeout_ms=5000,
                 allow_auto_create_topics=False,
                 isolation_level="read_committed",  # as the windows job reads
@@ -46,4 +47,4 @@ class Kafka:
             finally:
                 consumer.close()
         except KafkaError as error:
-            raise Unhealthy(f"Kafka does not answer at {self.servers} ({error})") from error
+            raise Unhealthy(f"Kafka does not answer at {self.client.servers} ({error})") from error

@@ -17,6 +17,7 @@ def configure() -> None:
         file = RotatingFileHandler(LOGS / "local.log", maxBytes=5_000_000, backupCount=1)
         file.setFormatter(log.formatter("local"))
         handlers.append(file)
+    logging.raiseExceptions = False  # on a full disk, there would be a stack trace beside each message
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
     # kafka-python logs each failed connection; the checks report what comes of it.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)

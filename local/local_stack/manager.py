@@ -4,6 +4,7 @@ import configparser
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shlex
@@ -11,11 +12,13 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 from xmlrpc.client import ServerProxy
 
 import psutil
+from service.files import write_whole
 from supervisor.xmlrpc import SupervisorTransport
 
 from local_stack import start as starter
@@ -36,6 +39,8 @@ FOLDER_VARIABLE, NAME_VARIABLE = "SENSOR_DATA_STACK", "SENSOR_DATA_SERVICE"
 MANAGER = "supervisord"
 
 STOP_WAIT = 10  # seconds that a process has to end by itself
+# A process has no environment while it becomes another program, and so isn't found at that moment.
+STOP_ROUNDS = 3
 
 Services = Mapping[str, Service]
 
@@ -95,24 +100,48 @@ def members() -> dict[psutil.Process, str]:
     return found
 
 
-def stop_members() -> list[str]:
-    """Stop what members() finds, the process manager first and then the newest first; returns the names.
+def stop_members(rows: Iterable[Service] = ()) -> list[str]:
+    """Stop what members() finds, in the way that `rows` say, the process manager first; returns the names.
 
     Raises StackError when a process can't be stopped.
     """
+    service = {row.name: row for row in rows}
+    last = [name for name in service if service[name].stopped_last][::-1]
+    killed = {name for name in service if service[name].stop_signal == "KILL"}
     found = members()
-    newest_first = sorted(found, key=lambda process: (found[process] == MANAGER, process.create_time()), reverse=True)
-    names = list(dict.fromkeys(found[process] for process in newest_first))
-    for name in names:
-        left = [process for process, of in members().items() if of == name]
-        for end in (psutil.Process.terminate, psutil.Process.kill):
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    end(process)
-            left = psutil.wait_procs(left, timeout=STOP_WAIT)[1]
-    if remaining := [f"{name} (process {process.pid})" for process, name in members().items()]:
-        raise StackError(f"{', '.join(remaining)} can't be stopped: end them by hand, or restart the machine.")
-    return names
+    names = list(dict.fromkeys(found.values()))
+    for _ in range(STOP_ROUNDS):
+        others = {*found.values()} - {MANAGER, *last}
+        for step in ({MANAGER}, others, *({name} for name in last)):
+            left = {process: name for process, name in (found | members()).items() if name in step}
+            for may_ignore in (True, False):
+                for process, name in left.items():
+                    with suppress(psutil.NoSuchProcess):
+                        if may_ignore and name not in killed:
+                            process.terminate()
+                        else:
+                            process.kill()
+                left = {process: left[process] for process in still_running(left, STOP_WAIT)}
+        if not (found := members()):
+            return names
+    remaining = ", ".join(f"{name} (process {process.pid})" for process, name in found.items())
+    raise StackError(f"{remaining} can't be stopped: end them by hand, or restart the machine.")
+
+
+def still_running(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """The processes that have not ended within `seconds`."""
+    # psutil.wait_procs() also waits until PID 1 has reaped them, which may never happen in a container.
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if not _has_ended(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def start(services: Services) -> None:
@@ -184,7 +213,7 @@ def write_configuration(services: Services) -> None:
         own["environment"] = {
             **inherited(), **service.variables, FOLDER_VARIABLE: str(STACK), NAME_VARIABLE: service.name
         }  # fmt: skip
-        description.write_text(json.dumps(own, indent=2) + "\n")
+        write_whole(description, json.dumps(own, indent=2) + "\n", mode=0o600)  # Druid's may hold a password
         config[f"program:{service.name}"] = {
             "command": _command([str(VENV / "bin/python"), "-IS", str(Path(starter.__file__)), str(description)]),
             # The digest lets `update` see an edit.
@@ -194,9 +223,8 @@ def write_configuration(services: Services) -> None:
             "autorestart": "unexpected",
             "exitcodes": "0,1,2,130" if service.one_shot else "2",
             "startsecs": "0",
-            # Then it is killed, which loses nothing: Druid's indexer waits for tasks that never end by themselves, and
-            # what they have not published yet is read from Kafka again.
-            "stopwaitsecs": str(STOP_WAIT),
+            "stopsignal": service.stop_signal,
+            "stopwaitsecs": str(STOP_WAIT),  # then it is killed
             "killasgroup": "true",
             "redirect_stderr": "true",
             # Supervisor expands this option twice.
@@ -204,8 +232,9 @@ def write_configuration(services: Services) -> None:
             "stdout_logfile_maxbytes": "5MB",
             "stdout_logfile_backups": "1",
         }
-    with CONFIGURATION.open("w", encoding="utf-8") as file:
-        config.write(file)
+    text = StringIO()
+    config.write(text)
+    write_whole(CONFIGURATION, text.getvalue())
 
 
 def _configured(path: Path) -> str:
@@ -229,6 +258,12 @@ def waits(name: str) -> float:
     """Seconds until a service that keeps ending is started again; 0 when it is started already."""
     starts = starter.read_starts(SERVICES / f"{name}.json")
     return max(0.0, starts["at"] - time.time()) if starts else 0.0
+
+
+def started_ago(name: str) -> float:
+    """Seconds since the last start of a service; below 0 while it waits, infinite when nothing is known."""
+    starts = starter.read_starts(SERVICES / f"{name}.json")
+    return time.time() - starts["at"] if starts else math.inf
 
 
 def _forget_starts(names: Iterable[str]) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from service import contract, state
+from service.settings import checked
 
-from local_stack.druid import Druid
+from local_stack.druid import Druid, without_login
 from local_stack.errors import Unhealthy
 from local_stack.kafka import Kafka
-from local_stack.settings import in_force
+from local_stack.settings import in_force, kafka_client
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ class Pipeline:
 
 
 def pipeline(environment: Mapping[str, str]) -> Pipeline:
-    """The pipeline at the addresses that the environment, or else this mode, sets."""
+    """The pipeline at the addresses that the environment, or else this mode, sets. Raises NotAllowed, BadSetting."""
     settings = in_force(environment)
     return Pipeline(
-        Kafka(settings["KAFKA_BOOTSTRAP_SERVERS"]),
-        Druid(settings["DRUID_URL"]),
+        Kafka(kafka_client(settings)),
+        Druid(checked(without_login(settings["DRUID_URL"]), settings)),
         contract.topics(settings),
         Path(settings["WINDOWS_JOB_STATE_FILE"]),
     )

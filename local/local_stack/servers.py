@@ -1,16 +1,19 @@
 """The rows of the servers: ZooKeeper, Kafka, Druid. Their configuration is shared with docker-compose.yml."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from kafka_client import KafkaClient
+
 from local_stack import checks
 from local_stack.java import java
 from local_stack.kafka import Kafka
-from local_stack.paths import DATA, JARS, ROOT, STACK
+from local_stack.paths import DATA, JARS, ROOT, STACK, VENV
 from local_stack.service import Service, Setup
 
 LOG4J = ROOT / "druid/cluster/_common/log4j2.xml"
@@ -18,6 +21,8 @@ LOG4J_OPTION = f"-Dlog4j2.configurationFile={LOG4J.as_uri()}"
 
 # Any 16 bytes in base64, the same at every setup of Kafka's log folder.
 CLUSTER_ID = "c2Vuc29yLWRhdGEtc3RhY2s"
+# Of each broker: what the names of its ports in .env begin with, and its folder
+BROKERS = ("KAFKA", "KAFKA1", "KAFKA2")
 
 # What Druid needs opened of Java's own modules (its docs, "Java runtime"); the image's start script adds the same.
 DRUID_JAVA_FLAGS = [
@@ -51,6 +56,7 @@ def zookeeper(env: Mapping[str, str]) -> Service:
         DATA,
         checks.port_answers(port),
         ports={"ZOOKEEPER_PORT": port},
+        stopped_last=True,
         data=[data],
         configuration={
             configuration: f"dataDir={data.relative_to(DATA)}\nclientPort={port}\nclientPortAddress=127.0.0.1\n"
@@ -62,24 +68,41 @@ def zookeeper(env: Mapping[str, str]) -> Service:
 
 def kafka(env: Mapping[str, str], raw_topic: str) -> Service:
     """The broker, with the shared configuration and this mode's listeners and log folder appended."""
-    broker, controller = f"127.0.0.1:{env['KAFKA_PORT']}", f"127.0.0.1:{env['KAFKA_CONTROLLER_PORT']}"
+    return _broker(env, raw_topic, 0, f"1@127.0.0.1:{env['KAFKA_CONTROLLER_PORT']}")
+
+
+def brokers(env: Mapping[str, str], raw_topic: str) -> list[Service]:
+    """Three brokers, of which each is a controller, too."""
+    addresses = [f"127.0.0.1:{env[f'{variable}_CONTROLLER_PORT']}" for variable in BROKERS]
+    voters = ",".join(f"{number}@{address}" for number, address in enumerate(addresses, 1))
+    shared = (ROOT / "kafka/cluster.properties").read_text()
+    return [_broker(env, raw_topic, number, voters, shared) for number in range(len(BROKERS))]
+
+
+def _broker(env: Mapping[str, str], raw_topic: str, number: int, voters: str, more: str = "") -> Service:
+    names = [f"{BROKERS[number]}_PORT", f"{BROKERS[number]}_CONTROLLER_PORT"]
+    broker, controller = (f"127.0.0.1:{env[name]}" for name in names)
     # Java reads such a file as Latin-1, and a comma would separate two folders: the paths in it are relative to DATA.
-    data, configuration = DATA / "kafka", STACK / "kafka.properties"
+    folder = BROKERS[number].lower()
+    data, configuration = DATA / folder, STACK / f"{folder}.properties"
     shared = ROOT / "kafka/server.properties"
     jars = ["-cp", f"{JARS / 'kafka'}/*"]
     return Service(
-        "kafka0",
+        f"kafka{number}",
         [java(), "-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", *LATE_OPTIMIZATION, LOG4J_OPTION,
          *jars, "kafka.Kafka", str(configuration)],
         DATA,
-        checks.broker_answers(Kafka(broker), raw_topic),
-        ports={name: int(env[name]) for name in ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT")},
+        checks.broker_answers(Kafka(KafkaClient(broker)), raw_topic),
+        ports={name: int(env[name]) for name in names},
+        stopped_last=True,
         data=[data],
         configuration={
             configuration: shared.read_text()
-            + f"listeners=PLAINTEXT://{broker},CONTROLLER://{controller}\n"
+            + more
+            + f"node.id={number + 1}\n"
+            f"listeners=PLAINTEXT://{broker},CONTROLLER://{controller}\n"
             f"advertised.listeners=PLAINTEXT://{broker}\n"
-            f"controller.quorum.voters=1@{controller}\n"
+            f"controller.quorum.voters={voters}\n"
             f"log.dirs={data.relative_to(DATA)}\n"
             f"log.retention.bytes={env['KAFKA_RETENTION_BYTES']}\n"
         },
@@ -90,6 +113,63 @@ def kafka(env: Mapping[str, str], raw_topic: str) -> Service:
             creates=data / "meta.properties",
         ),
     )  # fmt: skip
+
+
+def spark_master(env: Mapping[str, str]) -> Service:
+    """The master of a Spark cluster. It is there when the job and the workers leave it, or it would look for them."""
+    return replace(_spark(env, "spark-master", "master.Master", "SPARK_MASTER_PORT"), stopped_last=True)
+
+
+def spark_worker(env: Mapping[str, str], name: str, port: str) -> Service:
+    """A worker with one core, for one executor."""
+    limits = ["--cores", "1", "--memory", "512m", "--work-dir", str(DATA / "spark" / name)]
+    master = f"spark://127.0.0.1:{env['SPARK_MASTER_PORT']}"
+    return _spark(env, name, "worker.Worker", port, *limits, master)
+
+
+def _spark(env: Mapping[str, str], name: str, main: str, port: str, *arguments: str) -> Service:
+    home, conf = _spark_home(), DATA / "spark/conf"
+    log4j = ROOT / "pyspark/log4j2.properties"
+    return Service(
+        name,
+        [java(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+         f"-Dlog4j2.configurationFile={log4j.as_uri()}", "-cp", f"{home}/jars/*", f"org.apache.spark.deploy.{main}",
+         "--host", "127.0.0.1", "--port", env[port], "--webui-port", "0", *arguments],
+        DATA / "spark",
+        checks.port_answers(int(env[port])),
+        environment={
+            "JAVA_HOME": str(Path(java()).resolve().parent.parent),
+            "SPARK_HOME": str(home),
+            "SPARK_CONF_DIR": str(conf),
+            "SPARK_SCALA_VERSION": "2.13",  # or a worker would look for it in folders of Spark's own build
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        },
+        ports={port: int(env[port])},
+        data=[DATA / "spark"],
+        configuration={conf / "spark-defaults.conf": spark_defaults(conf / "spark-defaults.conf")},
+        files=[log4j, home.parent / "pyspark/jars.installed"],
+    )  # fmt: skip
+
+
+def _spark_home() -> Path:
+    """The folder of PySpark, which brings Spark."""
+    return next(VENV.glob("lib/python3*/site-packages/pyspark"), VENV / "pyspark")
+
+
+@cache
+def spark_defaults(path: Path) -> str:
+    """The shared settings of a Spark cluster and this mode's, with the secret without which nobody is let in."""
+    kept = re.search(r"^spark\.authenticate\.secret (\w+)$", path.read_text() if path.exists() else "", re.MULTILINE)
+    log4j = (ROOT / "pyspark/log4j2.properties").as_uri()
+    return (ROOT / "pyspark/cluster/spark-defaults.conf").read_text() + (
+        f"spark.executor.extraJavaOptions -XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError"
+        f" -Dlog4j2.configurationFile={log4j}\n"
+        f"spark.deploy.recoveryDirectory {DATA / 'spark/master'}\n"
+        "spark.driver.host 127.0.0.1\n"
+        "spark.driver.bindAddress 127.0.0.1\n"
+        "spark.authenticate true\n"
+        f"spark.authenticate.secret {kept[1] if kept else secrets.token_hex(16)}\n"
+    )
 
 
 def druid(env: Mapping[str, str], name: str, folder: str, ready: str, *more_ports: str) -> Service:
@@ -129,13 +209,23 @@ def druid(env: Mapping[str, str], name: str, folder: str, ready: str, *more_port
     )
 
 
-def coordinator(env: Mapping[str, str]) -> Service:
+def indexer(env: Mapping[str, str], secrets_of_kafka: Mapping[str, str]) -> Service:
+    """The indexer, which is killed: it would wait for its tasks, which never end by themselves.
+
+    The next start reads from Kafka again what they have not published.
+    """
+    row = druid(env, "indexer", "data/indexer", "/status/health")
+    return replace(row, stop_signal="KILL", environment=secrets_of_kafka)
+
+
+def coordinator(env: Mapping[str, str], secrets_of_kafka: Mapping[str, str]) -> Service:
     """The coordinator, with Derby inside. Its password is in a file of arguments: `ps` shows only the name."""
     row = druid(env, "coordinator", "master/coordinator-overlord", "/status/health", "DERBY_PORT")
     arguments = row.folder / "derby.args"
     return replace(
         row,
         command=[row.command[0], f"@{arguments.name}", *row.command[1:]],
+        environment=secrets_of_kafka,
         configuration={arguments: derby_arguments(arguments)},
     )
 

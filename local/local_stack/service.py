@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.files import write_whole
+
 from local_stack.errors import StackError
 
 
@@ -59,6 +61,8 @@ class Service:
     ports: Mapping[str, int] = field(default_factory=dict)  # by the variable in .env
     one_shot: bool = False
     every_up: bool = False  # a one-shot that each `make up` runs again: it sets right what was changed meanwhile
+    stopped_last: bool = False  # the others need it until they have ended
+    stop_signal: str = "TERM"
     state_file: Path | None = None
     data: Sequence[Path] = ()  # folders that it writes to, below DATA
     configuration: Mapping[Path, str] = field(default_factory=dict)  # content by file, written before each start
@@ -77,8 +81,7 @@ class Service:
             folder.mkdir(parents=True, exist_ok=True)
         for path, content in self.configuration.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # it may hold a password
-            path.write_text(content)
+            write_whole(path, content, mode=0o600)  # it may hold a password
 
     def run_setup(self, environment: Mapping[str, str] | None = None) -> None:
         """Run the setup unless that was done, with this process's environment or another. Raises StackError."""

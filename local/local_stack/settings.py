@@ -2,39 +2,85 @@
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
+
+from kafka_client import KafkaClient, KafkaSettings
+from service.files import write_whole
+from service.settings import checked
 
 from local_stack.env_file import env_file
 from local_stack.errors import NotAllowed, StackError
 from local_stack.paths import DATA, SETTINGS_FILE
 
+PROPERTIES = "KAFKA_CLIENT_PROPERTIES"
+
+CLUSTER = "CLUSTER"  # 1: three brokers, and a Spark master with two workers
+BROKER_PORTS = ("KAFKA_PORT", "KAFKA1_PORT", "KAFKA2_PORT")
+# What a cluster sets itself
+OF_CLUSTER = ("SPARK_MASTER", "SPARK_CONF_DIR")
+
 # What make itself, the Makefile and the programs of its other verbs take from make's command line.
 MAKE_VARIABLES = ("PYTHON", "INSTALLED", "STACK_DIR", "JAVA_HOME", "KILLS", "SEED", "CASE", "ROUNDS")
+
+# Settings that are the path of a file or a folder of the user's
+FILES = (PROPERTIES, "DRUID_PASSWORD_FILE", "DRUID_CA_FILE", "SPARK_CONF_DIR")
+
+
+def clustered(environment: Mapping[str, str]) -> bool:
+    """Whether the stack is a cluster. Raises NotAllowed."""
+    value = environment.get(CLUSTER, "")
+    if value not in ("", "0", "1"):
+        raise NotAllowed(f"{CLUSTER} is {value!r}: it must be 1, for three Kafka brokers and a Spark cluster, or 0.")
+    if value == "1" and (both := [name for name in OF_CLUSTER if environment.get(name)]):
+        raise NotAllowed(
+            f"{CLUSTER}=1 starts a Spark cluster with settings of its own, and {' and '.join(both)} would name another:"
+            " unset one of them."
+        )
+    return value == "1"
 
 
 def in_force(environment: Mapping[str, str]) -> dict[str, str]:
     """`environment`, and this mode's own values of what it doesn't set. Raises NotAllowed for a bad line of .env."""
     env = env_file(environment)
+    brokers = BROKER_PORTS if clustered(environment) else BROKER_PORTS[:1]
     own = {
-        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{env['KAFKA_PORT']}",
+        "KAFKA_BOOTSTRAP_SERVERS": ",".join(f"127.0.0.1:{env[port]}" for port in brokers),
         "DRUID_URL": f"http://127.0.0.1:{env['ROUTER_PORT']}",
         "CHECKPOINT_LOCATION": str(DATA / "pyspark/checkpoint"),
         "WINDOWS_JOB_STATE_FILE": str(DATA / "pyspark/windows-job.json"),
+        "LEDGER_STATE_FILE": str(DATA / "ledger/ledger.json"),
         "GENERATOR_STATE_FILE": str(DATA / "generator/generator.json"),
     }
-    return own | dict(environment)
+    if clustered(environment):
+        own |= {
+            "REPLICATION_FACTOR": "-1",  # that of kafka/cluster.properties
+            "SPARK_MASTER": f"spark://127.0.0.1:{env['SPARK_MASTER_PORT']}",
+            "SPARK_CONF_DIR": str(DATA / "spark/conf"),
+        }
+    # The services run in folders of their own.
+    files = {name: os.path.abspath(os.path.expanduser(environment[name])) for name in FILES if environment.get(name)}
+    return own | dict(environment) | files
+
+
+def kafka_client(settings: Mapping[str, str]) -> KafkaClient:
+    """How this mode's own clients reach Kafka; `settings` are those in force. Raises BadSetting."""
+    constants = KafkaSettings(kafka_bootstrap_servers=settings["KAFKA_BOOTSTRAP_SERVERS"], kafka_client_properties="")
+    return checked(constants, settings).kafka
 
 
 def check_command_line(makeflags: str, known: Iterable[str]) -> None:
-    """Raises NotAllowed for a variable on make's command line that is no setting; `makeflags` is make's MAKEFLAGS."""
-    names = sorted({*known, *MAKE_VARIABLES})
+    """Raises NotAllowed for what is no setting on make's command line; `makeflags` is make's MAKEFLAGS."""
+    names, problems = sorted({*known, *MAKE_VARIABLES}), []
     for name in command_line_variables(makeflags):
         if name in names:
             continue
         near = difflib.get_close_matches(name.upper(), names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise NotAllowed(f'{name} is not a setting: {hint}README.md lists them under "Settings".')
+        problems.append(f'{name} is not a setting: {hint}README.md lists them under "Settings".')
+    if problems:
+        raise NotAllowed(*problems)
 
 
 def command_line_variables(makeflags: str) -> list[str]:
@@ -53,11 +99,9 @@ def given(names: Iterable[str], environment: Mapping[str, str]) -> dict[str, str
 
 
 def save(settings: Mapping[str, str]) -> None:
-    """Keep what the stack was started with; the file is the old one or the new one, never half of it."""
+    """Keep what the stack was started with. Raises OSError."""
     SETTINGS_FILE.parent.mkdir(parents=True, exist_ok=True)
-    new = SETTINGS_FILE.with_suffix(".new")
-    new.write_text(json.dumps(settings, indent=2) + "\n")
-    new.replace(SETTINGS_FILE)
+    write_whole(SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
 
 
 def with_saved(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 SHORT_LIFE = 30  # seconds; a service that ends sooner has not started
 LONGEST_WAIT = 60  # seconds
+FULL_DISK_WAIT = 10  # seconds, while the number of starts can't be written
 
 Starts = dict[str, Any]  # restarts: int; short_lives: how many in a row; at: seconds since the epoch
 
@@ -39,10 +40,21 @@ def read_starts(description: Path) -> Starts | None:
     return starts if isinstance(starts, dict) else None
 
 
+def write_starts(description: Path, starts: Starts) -> None:
+    """Keep the last start of the service. Raises OSError; then the one before is kept."""
+    new = starts_file(description).with_suffix(".starts.new")
+    new.write_text(json.dumps(starts))
+    new.replace(starts_file(description))
+
+
 def main(description: Path) -> None:
     service = json.loads(description.read_text())
     start = next_start(read_starts(description), time.time())
-    starts_file(description).write_text(json.dumps(start))
+    try:
+        write_starts(description, start)
+    except OSError as error:
+        start["at"] = time.time() + FULL_DISK_WAIT
+        print(f"{error}. The service is started in {FULL_DISK_WAIT} s: free some space on the disk.", flush=True)
     time.sleep(max(0.0, start["at"] - time.time()))
     os.chdir(service["folder"])
     os.execvpe(service["command"][0], service["command"], service["environment"])

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from local_stack import manager
+from local_stack import existing, manager
 from local_stack.checks import health
 from local_stack.errors import StackError, Unhealthy
 from local_stack.paths import LOGS, STACK
@@ -12,6 +12,8 @@ from local_stack.pipeline import pipeline
 from local_stack.preflight import GIB
 from local_stack.service import Process
 from local_stack.services import ledger, services
+
+FULL_DISK = 0.1 * GIB  # and less: servers fail before the last byte is taken
 
 
 def status(environment: Mapping[str, str]) -> None:
@@ -40,9 +42,19 @@ def status(environment: Mapping[str, str]) -> None:
     data = pipeline(environment)
     rows = ", ".join(f"{name} {data.rows(role):,}" for role, name in data.datasources.items())
     print(f"\nrows in Druid: {rows}. Console: {data.druid.console}")
-    print(f"free disk space: {shutil.disk_usage(STACK).free / GIB:,.1f} GiB for {STACK}", flush=True)
+    if line := existing.described(environment):
+        print(line)
+    print(disk_space(shutil.disk_usage(STACK).free), flush=True)
     if unhealthy:
         raise StackError(f"Not healthy: {', '.join(unhealthy)}. The logs are in {LOGS}.")
+
+
+def disk_space(free: float) -> str:
+    """The free bytes on the disk of the stack's folder, and what a full disk means."""
+    line = f"free disk space: {free / GIB:,.1f} GiB for {STACK}"
+    if free >= FULL_DISK:
+        return line
+    return f"{line}. The disk is full: free some space there, and the services go on by themselves."
 
 
 def verify(environment: Mapping[str, str]) -> int:

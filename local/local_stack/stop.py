@@ -4,55 +4,66 @@ import logging
 import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from xmlrpc.client import Fault
 
 import psutil
 
-from local_stack import folder, manager
+from local_stack import existing, folder, manager
 from local_stack.errors import StackError
 from local_stack.paths import DATA, LOGS, SOCKET, STACK
 from local_stack.service import Service
-from local_stack.services import services
+from local_stack.services import ledger, services
 
 STOP_LIMIT = 180  # seconds that the process manager has to stop everything
 
 # What a stack creates in its folder, which may hold other things as well, besides what the services' rows name.
-FILES = ["logs/*.log*", "services/*.json", "services/*.starts", "supervisord.*", "supervisor.sock*", "settings.*"]
+FILES = ["logs/*.log*", "services/*.json*", "services/*.starts*", "supervisord.*", "supervisor.sock*", "settings.*"]
 
 logger = logging.getLogger(__name__)
 
 
-def down(_: Mapping[str, str]) -> None:
-    """Stop everything, the generator first and Kafka last; the data stays. Raises StackError."""
+def down(environment: Mapping[str, str]) -> None:
+    """Stop everything, ZooKeeper and Kafka last; the data stays. Raises StackError."""
     if not manager.processes() and not manager.members():
         print("Nothing runs.", flush=True)
         return
     with folder.exclusive():
-        stop()
+        stop(services(existing.without(environment)).values())
     logger.info("stopped; the data is kept")
 
 
-def stop() -> None:
+def stop(rows: Collection[Service]) -> None:
     """Stop the process manager and all services, and what was left of them when it was killed. Raises StackError."""
-    if manager.processes():
+    if current := manager.processes():
         pid = manager.rpc().getPID()
+        for row in rows:  # at once; by itself, the process manager stops one after the other
+            if row.name in current and current[row.name].runs and not row.stopped_last:
+                with suppress(Fault):  # it has just ended
+                    manager.rpc().stopProcess(row.name, False)
         manager.rpc().shutdown()
         logger.info("stopping ...")
-        with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-            psutil.Process(pid).wait(timeout=STOP_LIMIT)
-    if left := manager.stop_members():
+        with suppress(psutil.NoSuchProcess):
+            manager.still_running([psutil.Process(pid)], STOP_LIMIT)
+    if left := manager.stop_members(rows):
         logger.info("stopped what still ran without a process manager: %s", ", ".join(left))
 
 
 def reset(environment: Mapping[str, str]) -> None:
-    """Stop, and remove Kafka's log, the checkpoint and Druid's data, all together: none fits without the others."""
-    rows = services(environment).values()
+    """Stop, and remove Kafka's log, the checkpoint and Druid's data, all together: none fits without the others.
+
+    What servers that exist hold stays.
+    """
+    rows, kept = services(existing.without(environment)).values(), existing.kept(environment)
     if not folder.is_stack() and not manager.members():
         print(f"There is no data of a stack in {STACK}.", flush=True)
         return
     with folder.exclusive():
-        stop()
-        remove(rows)
-    print("all data is removed; the next start is a first one", flush=True)
+        stop(rows)
+        remove([*rows, ledger(environment)])
+    if kept:
+        print(f"the files of this stack are removed. {kept}", flush=True)
+    else:
+        print("all data is removed; the next start is a first one", flush=True)
 
 
 def remove(rows: Collection[Service]) -> None:

@@ -1,18 +1,17 @@
 """`make up`: start what doesn't run yet, and wait until everything is healthy."""
 
 import logging
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 
-from local_stack import folder, manager, preflight, settings
+from local_stack import folder, logs, manager, preflight, settings
 from local_stack.checks import health
 from local_stack.env_file import env_file
-from local_stack.errors import StackError, Unhealthy
-from local_stack.logs import last_message, messages, tail_log
+from local_stack.errors import StackError, Unhealthy, findings, refuse
+from local_stack.logs import last_message, tail_log
 from local_stack.manager import Services
-from local_stack.paths import LOGS, ROOT, VENV
+from local_stack.paths import LOGS
 from local_stack.pipeline import pipeline
 from local_stack.service import Service
 from local_stack.services import services
@@ -23,11 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 def up(environment: Mapping[str, str]) -> None:
-    """Return when every service is healthy and all supervisors are RUNNING. Raises StackError."""
+    """Return when every service is healthy and all supervisors are RUNNING.
+
+    Raises StackError, before anything starts with all that prevents it.
+    """
     begin = time.monotonic()
+    if found := findings(preflight.configuration_checks(environment)):
+        refuse(found | findings(preflight.machine_checks(environment)))
+    folder.claim()
+    logs.configure()  # the log is in the folder
     all_services = services(environment)
-    check_contract(all_services)
-    start(all_services, settings_given(all_services, environment))
+    start(all_services, environment)
     wait_until_healthy(all_services.values(), begin)
     print(
         f"{time.monotonic() - begin:4.0f} s  all healthy. Druid's console: {pipeline(environment).druid.console}",
@@ -35,38 +40,38 @@ def up(environment: Mapping[str, str]) -> None:
     )
 
 
-def check_contract(all_services: Services) -> None:
-    """What is derived from schemas/ must be up to date. Raises StackError."""
-    command = [str(VENV / "bin/python"), str(ROOT / "schemas/render.py"), "--check", "--quick"]
-    check = subprocess.run(command, env=manager.inherited(), capture_output=True, text=True)
-    if check.returncode:
-        raise StackError(messages((check.stderr or check.stdout).strip()))
-
-
 def settings_given(all_services: Services, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the environment sets of the services' settings and of .env."""
+    """What the environment sets of the services' settings, of .env, and whether the stack is a cluster."""
     names = [name for service in all_services.values() for name in service.settings]
-    return settings.given([*names, *env_file(environment)], environment)
+    return settings.given([*names, *env_file(environment), settings.CLUSTER], environment)
 
 
-def start(all_services: Services, given: Mapping[str, str]) -> None:
+def start(all_services: Services, environment: Mapping[str, str]) -> None:
     """Start everything, or let a running stack take up what has changed."""
+    given = settings_given(all_services, environment)
     if given:
         logger.info("settings from the environment: %s", ", ".join(f"{name}={given[name]}" for name in given))
     with folder.exclusive():
-        for service in all_services.values():
-            service.prepare()
+        server_checks = preflight.server_checks(environment)
         if manager.processes():
+            refuse(findings(server_checks))
+            prepare(all_services)
             settings.save(given)
             manager.update(all_services)
             return
-        if left := manager.stop_members():
+        if left := manager.stop_members(all_services.values()):
             logger.info("stopped what still ran without a process manager: %s", ", ".join(left))
-        preflight.check(all_services.values())
+        refuse(findings([*preflight.machine_checks(environment), *server_checks]))
+        prepare(all_services)
         for service in all_services.values():
             service.run_setup(manager.inherited())
         settings.save(given)
         manager.start(all_services)
+
+
+def prepare(all_services: Services) -> None:
+    for service in all_services.values():
+        service.prepare()
 
 
 def wait_until_healthy(all_services: Iterable[Service], begin: float) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 from local_stack.env_file import env_file
-from local_stack.services import ledger, services
+from local_stack.services import doctor, ledger, services
 
-SETTINGS = {*env_file({}), *(name for row in (*services({}).values(), ledger({})) for name in row.settings)}
+ROWS = (*services({}).values(), ledger({}), doctor({}))
+SETTINGS = {*env_file({}), *(name for row in ROWS for name in row.settings)}
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from local_stack.env_file import env_file
 from local_stack.service import Service
-from local_stack.services import ledger, services
+from local_stack.services import doctor, ledger, services
 from repository import ROOT, windows_job_script
 from service import contract
 
 COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-ROWS: dict[str, Service] = {**services({}), "verify": ledger({})}
+ROWS: dict[str, Service] = {**services({}), "verify": ledger({}), "doctor": doctor({})}
 SCRIPTS = {name: row for name, row in ROWS.items() if row.settings}
 SETTINGS = {
     "topics": "create_topics",
@@ -24,6 +24,7 @@ SETTINGS = {
     "pyspark": "windows_job.settings",
     "supervisor-specs": "registration.settings",
     "verify": "reconciliation.settings",
+    "doctor": "diagnosis.settings",
 }
 TOPIC_SETTINGS = {contract.setting(role) for role in contract.topics()}
 every_script = pytest.mark.parametrize("name", SCRIPTS)
@@ -50,11 +51,17 @@ def test_a_scripts_constants_are_its_settings_and_both_modes_pass_them_through(n
     assert set(in_compose(name)) == passed
 
 
+def test_a_service_is_stopped_by_the_same_signal_in_both_modes() -> None:
+    signals = {name: service.get("stop_signal", "SIGTERM") for name, service in COMPOSE.items() if name in ROWS}
+    assert signals == {name: f"SIG{row.stop_signal}" for name, row in ROWS.items()}
+    assert signals["indexer"] == "SIGKILL"
+
+
 @every_script
 def test_a_setting_that_is_not_set_leaves_the_constant(name: str) -> None:
     assert set(in_compose(name).values()) == {None}  # passed through
     addresses_and_paths = {"KAFKA_BOOTSTRAP_SERVERS", "DRUID_URL", "CHECKPOINT_LOCATION"}
-    addresses_and_paths |= {"GENERATOR_STATE_FILE", "WINDOWS_JOB_STATE_FILE"}
+    addresses_and_paths |= {"GENERATOR_STATE_FILE", "WINDOWS_JOB_STATE_FILE", "LEDGER_STATE_FILE"}
     assert {each for each, value in ROWS[name].settings.items() if value is not None} <= addresses_and_paths
 
 
@@ -76,10 +83,11 @@ def test_the_addresses_are_those_of_compose() -> None:
     assert router and COMPOSE[router[1]]["ports"] == [f"127.0.0.1:${{ROUTER_PORT}}:{router[2]}"]
 
 
-@pytest.mark.parametrize("name", ["pyspark", "sensorgenerator"])
+@pytest.mark.parametrize("name", ["pyspark", "sensorgenerator", "doctor", "verify"])
 def test_a_containers_files_are_in_its_volume(name: str) -> None:
-    (volume,) = (each.partition(":")[2] for each in COMPOSE[name]["volumes"])
-    paths = [value for each, value in constants(name).items() if each.endswith(("_file", "_location"))]
+    volume, kafka_client = (each.split(":")[1] for each in COMPOSE[name]["volumes"])
+    assert kafka_client == "/etc/kafka-client"
+    paths = [value for each, value in constants(name).items() if value and each.endswith(("_file", "_location"))]
     assert paths and all(path.startswith(f"{volume}/") for path in paths)
 
 
@@ -94,17 +102,20 @@ def requirements(path: str) -> dict[str, str]:
     return dict(pins)
 
 
+PINNED = [*ROOT.glob("[a-z]*/requirements.txt"), *ROOT.glob("tests/*/requirements.txt"), ROOT / "requirements-dev.txt"]
+
+
 def test_packages_have_the_same_version_everywhere() -> None:
     pinned: dict[str, set[str]] = {}
-    for path in (*ROOT.glob("[a-z]*/requirements.txt"), ROOT / "requirements-dev.txt"):
+    for path in PINNED:
         for name, version in requirements(str(path.relative_to(ROOT))).items():
             pinned.setdefault(name, set()).add(version)
     assert all(len(versions) == 1 for versions in pinned.values()), pinned
 
 
 def test_what_is_asked_for_is_what_is_pinned() -> None:
-    files = [*ROOT.glob("[a-z]*/requirements.in"), ROOT / "requirements-dev.in"]
-    assert len(files) == len([*ROOT.glob("[a-z]*/requirements.txt"), ROOT / "requirements-dev.txt"])
+    files = [*ROOT.glob("[a-z]*/requirements.in"), *ROOT.glob("tests/*/requirements.in"), ROOT / "requirements-dev.in"]
+    assert len(files) == len(PINNED)
     for path in files:
         wanted = requirements(str(path.relative_to(ROOT)))
         lower = {name.lower(): version for name, version in wanted.items()}
@@ -118,10 +129,11 @@ def test_the_connector_is_of_sparks_version() -> None:
 
 
 def test_every_variable_of_the_compose_file_is_in_env_and_every_one_in_env_is_used() -> None:
-    used = set(re.findall(r"(?<!\$)\$\{(\w+)\}", (ROOT / "docker-compose.yml").read_text()))
+    texts = (path.read_text() for path in ROOT.glob("docker-compose*.yml"))
+    used = {name for text in texts for name in re.findall(r"(?<!\$)\$\{(\w+)\}", text)}
     there = {name for name in env_file({}) if not name.startswith("COMPOSE_")}  # for Compose itself
     assert used <= there
-    assert there == used | {port for row in ROWS.values() for port in row.ports}
+    assert there == used | {port for row in services({"CLUSTER": "1"}).values() for port in row.ports}
 
 
 def test_the_dockerfiles_default_images_are_those_in_env() -> None:
@@ -160,6 +172,17 @@ def test_both_modes_bound_kafkas_log() -> None:
     assert COMPOSE["kafka0"]["environment"]["KAFKA_LOG_RETENTION_BYTES"] == "${KAFKA_RETENTION_BYTES}"
     [configuration] = ROWS["kafka0"].configuration.values()
     assert f"\nlog.retention.bytes={env_file({})['KAFKA_RETENTION_BYTES']}\n" in configuration
+
+
+def test_kafka_flushes_what_the_job_writes_and_not_what_the_fleet_sends() -> None:
+    [configuration] = ROWS["kafka0"].configuration.values()
+    assert "\nlog.flush.interval.messages=1\n" in configuration
+    own = {
+        role: topic.config["flush.messages"]
+        for role, topic in contract.topics().items()
+        if "flush.messages" in topic.config
+    }
+    assert own == {"raw": str(2**63 - 1)}  # Kafka's default: it leaves that to the operating system
 
 
 def test_kafka_gets_the_late_optimization_that_druids_servers_have() -> None:
@@ -202,7 +225,7 @@ def test_there_is_no_init_file_that_would_hide_pyspark() -> None:
     assert not list(ROOT.glob("[a-z]*/__init__.py"))
 
 
-SERVICES = ["kafka", "sensor-data-generator", "pyspark", "supervisor-specs", "ledger"]
+SERVICES = ["kafka", "sensor-data-generator", "pyspark", "supervisor-specs", "ledger", "doctor"]
 
 
 def modules(folder: str) -> set[str]:
@@ -223,6 +246,7 @@ def test_no_service_imports_a_module_of_another_service(folder: str) -> None:
 
 def test_private_interfaces_of_libraries_stand_in_one_module_each() -> None:
     private = {
+        "sensor-data-generator/generator/membership.py": r"\._coordinator\b",
         "common/kafka_batches/accumulator.py": r"\._(accumulator|transaction_manager|sender|tp_lock|incomplete)\b",
         "pyspark/windows_job/spark_internals.py": r"\._(jsq|jdf|jvm|gateway|sc)\b|lastExecution",
     }

@@ -5,15 +5,18 @@ from typing import Any
 
 import pytest
 import yaml
+from kafka_client.client import druid_variable
+from kafka_client.properties import SECRET
 from local_stack.env_file import env_file
 from repository import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOTS = {"topics", "sensorgenerator", "supervisor-specs", "verify"}
+ONE_SHOTS = {"topics", "sensorgenerator", "supervisor-specs", "verify", "doctor"}
 DOCKERFILES = {path.parent.name: path.read_text() for path in ROOT.glob("*/Dockerfile")}
+DRUID_ENVIRONMENT = (ROOT / env_file({})["DRUID_ENVIRONMENT_FILE"]).read_text()
 COPIED = r"^COPY (?:--chmod=755 )?((?!--)[\w-]+)"
-SCRIPTS = {"topics", "sensorgenerator", "pyspark", "supervisor-specs", "verify"}
+SCRIPTS = {"topics", "sensorgenerator", "pyspark", "supervisor-specs", "verify", "doctor"}
 every_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -79,11 +82,30 @@ def test_our_own_services_are_built_at_every_up() -> None:
             assert service["pull_policy"] == "build", name
 
 
+def test_druids_servers_share_the_metadata_store_and_deep_storage_that_the_user_names() -> None:
+    servers = {name for name, service in SERVICES.items() if "DRUID_IMAGE" in dockerfile(service)}
+    assert servers == {"coordinator", "broker", "historical", "indexer", "router"}
+    named = {line.partition("=")[0] for line in DRUID_ENVIRONMENT.splitlines() if line.startswith("druid_")}
+    assert {"druid_extensions_loadList", "druid_metadata_storage_type"} <= named
+    for name in servers:
+        assert SERVICES[name]["env_file"] == ["${DRUID_ENVIRONMENT_FILE}"]
+        # What is in the compose file would win over the file that the user names.
+        assert not [
+            each for each in SERVICES[name]["environment"] if re.match("druid_(metadata|storage|extensions)", each)
+        ]
+
+
 def test_there_is_no_password() -> None:
-    for path in (".env", "docker-compose.yml", "druid/cluster/_common/common.runtime.properties"):
+    for path in (
+        ".env",
+        env_file({})["DRUID_ENVIRONMENT_FILE"],
+        "docker-compose.yml",
+        "druid/cluster/_common/common.runtime.properties",
+    ):
         for line in (ROOT / path).read_text().lower().splitlines():
             if "password" in line and not line.lstrip().startswith("#"):
-                assert "hiddenproperties" in line, line
+                passed_through = line.endswith("_password:") or line.strip() == "druid_password_file:"
+                assert "hiddenproperties" in line or passed_through, line
 
 
 def test_old_engines_know_all_that_the_compose_file_and_the_dockerfiles_use() -> None:
@@ -135,3 +157,13 @@ def test_the_networks_have_no_way_out() -> None:
     assert networks["metadata"]["internal"] is True
     assert networks["default"]["internal"] == "${CLOSED_NETWORK}" and env_file({})["CLOSED_NETWORK"] == "true"
     assert networks["ports"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+
+
+def test_kafkas_clients_see_the_folder_of_their_properties() -> None:
+    folder = "${KAFKA_CLIENT_FOLDER}:/etc/kafka-client:ro"
+    mounted = {name for name, service in SERVICES.items() if folder in service.get("volumes", [])}
+    druid = {"coordinator", "indexer"}  # which run supervisors and tasks
+    assert mounted == SCRIPTS | druid
+    assert env_file({})["KAFKA_CLIENT_FOLDER"] in COMPOSE["volumes"]
+    secrets = {druid_variable(name) for name in SECRET}
+    assert {name for name in SERVICES if secrets <= SERVICES[name].get("environment", {}).keys()} == druid

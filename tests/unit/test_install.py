@@ -2,81 +2,17 @@
 
 import ast
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import install
 import pytest
-from local_stack import java
 from local_stack.errors import StackError
 from repository import ROOT, assert_one_sentence
-
-
-def test_without_java_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StackError, match="Java 17 or 21 is needed, and there is no java on the PATH: install it"):
-        java.check_java()
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(StackError, match=f"JAVA_HOME is {tmp_path}, but there is no bin/java in it"):
-        java.check_java()
-
-
-@pytest.mark.parametrize(
-    ("output", "found"), [('openjdk version "11.0.2" 2019-01-15', "version 11"), ("hello", "of an unknown version")]
-)
-def test_another_java_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, found: str) -> None:
-    (tmp_path / "bin").mkdir()
-    fake = tmp_path / "bin/java"
-    fake.write_text(f"#!/bin/sh\necho '{output}' >&2\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(StackError, match=f"is {found}"):
-        java.check_java()
-
-
-def shim(folder: Path, script: str) -> Path:
-    """A script named java, as of jenv or asdf."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "java"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
-
-
-def test_a_script_that_starts_java_is_asked_for_the_java_itself(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    shim(tmp_path / "shims", f"printf 'Property settings:\\n    java.home = {tmp_path}/a jdk\\n' >&2")
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
-    assert java.java() == f"{tmp_path}/a jdk/bin/java"
-
-
-def test_java_itself_is_not_started_to_find_it_and_links_to_it_are_followed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    real = shim(tmp_path / "jdk/bin", "touch $0.started")
-    (tmp_path / "jdk/lib").mkdir()
-    (tmp_path / "jdk/lib/modules").touch()
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/java").symlink_to(real)
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert java.java() == str(real)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
-    assert java.java() == str(real)
-    assert not (tmp_path / "jdk/bin/java.started").exists()
-
-
-def test_a_script_that_can_not_start_java_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shim(tmp_path / "shims", "echo 'No version is set for command java'; exit 126")
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "shims"))
-    with pytest.raises(StackError, match=r"unknown version \(No version is set for command java\)"):
-        java.check_java()
 
 
 @pytest.mark.parametrize("name", ["a:b", "a\nb", "a\udcff"])
@@ -100,8 +36,8 @@ def test_two_installations_at_once_wait_for_each_other(monkeypatch: pytest.Monke
     monkeypatch.setattr(install, "LOCK_LIMIT", 0.3)
     monkeypatch.setattr(install, "install_packages", lambda: local)
     with (
-        install.exclusive(local),
-        pytest.raises(StackError, match="Another installation in .* has run for 0.3 s: wait for its end"),
+        install.exclusive(local / "install.lock", 1),
+        pytest.raises(StackError, match=rf"Waited 0.3 s for another command \(process {os.getpid()}\) in .*: wait for"),
     ):
         install.main(["--packages"])
     install.main(["--packages"])
@@ -124,6 +60,76 @@ def test_what_ends_an_installation_early_is_one_sentence(error: str, code: int, 
     assert ended.returncode == code
     assert said in ended.stderr
     assert_one_sentence(ended.stderr)
+
+
+@pytest.mark.parametrize("script", ["install.py", "stack.py"])
+def test_ctrl_c_while_python_imports_ends_without_a_traceback(tmp_path: Path, script: str) -> None:
+    (tmp_path / "hashlib.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, str(ROOT / "local" / script), "status"]
+    ended = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(("python", "installed"), [(sys.executable, True), ("/no/longer/there", False), (None, False)])
+def test_the_check_names_all_that_is_missing_and_installs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    local: Path,
+    capsys: pytest.CaptureFixture[str],
+    python: str | None,
+    installed: bool,
+) -> None:
+    if python:
+        (local / "venv/bin").mkdir()
+        (local / "venv/bin/python").symlink_to(python)
+    monkeypatch.setenv("PATH", str(local))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("DRUID_IMAGE", "druid")
+    before = sorted(local.rglob("*"))
+    assert install.check() == (1 if installed else 2)
+    said = capsys.readouterr().out.splitlines()
+    for part in ("can't make virtual environments", "Java 17 or 21 is needed", "there is no mvn on the PATH"):
+        assert len([line for line in said if part in line]) == 1, said
+    # With a virtual environment, stack.py checks the rest.
+    assert any(line.startswith("DRUID_IMAGE") for line in said) is not installed
+    assert any(line.startswith("Nothing is installed yet: `make up`") for line in said) is not installed
+    assert "Checked: Python, Java, Maven." in said
+    assert sorted(local.rglob("*")) == before
+
+
+@pytest.mark.parametrize("found", ["INSTALL", "STACK"])
+def test_make_doctor_fails_for_what_either_of_its_programs_finds(found: str) -> None:
+    programs = {"INSTALL": "true", "STACK": "true", "INSTALLED": sys.executable}
+    for values, fails in ((programs, False), (programs | {found: "false"}, True)):
+        words = [f"{name}={value}" for name, value in values.items()]
+        assert (
+            bool(subprocess.run(["make", "-C", str(ROOT), "doctor", *words], capture_output=True).returncode) is fails
+        )
+
+
+def test_an_old_python_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(StackError, match="Python 3.11 or newer is needed, and .* is 3"):
+        patch.setattr(sys, "version_info", (3, 8, 18))
+        install.check_python()
+
+
+def test_an_installation_names_all_that_is_missing(monkeypatch: pytest.MonkeyPatch, local: Path) -> None:
+    monkeypatch.setenv("PATH", str(local))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(StackError) as error:
+        install.main([])
+    assert len(error.value.args) == 2
+
+
+def test_make_doctor_runs_before_anything_is_installed(tmp_path: Path) -> None:
+    for path in ("Makefile", ".env"):
+        shutil.copy(ROOT / path, tmp_path)
+    shutil.copytree(ROOT / "local", tmp_path / "local", ignore=shutil.ignore_patterns("__pycache__"))
+    made = subprocess.run(["make", "-C", str(tmp_path), "doctor"], capture_output=True, text=True)
+    assert "Checked: Python, Java, Maven.\nNothing is installed yet: `make up`" in made.stdout
+    assert "Traceback" not in made.stderr
+    assert not (tmp_path / ".local").exists()
 
 
 def test_without_maven_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -207,6 +213,14 @@ def test_every_services_packages_are_installed_and_the_developers_tools() -> Non
     assert installed == {f"{folder}/requirements.txt" for folder in folders} | {"requirements-dev.txt"}
 
 
+def test_what_make_requirements_leaves_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    for folder in (".local", "kafka", "benchmarks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "requirements.txt").write_text("")
+    assert install.requirements() == [tmp_path / "kafka/requirements.txt", tmp_path / "requirements-dev.txt"]
+
+
 def test_old_jars_don_t_stay_beside_new_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(install, "JARS", tmp_path / "jars")
     monkeypatch.setattr(install, "run", lambda *_: None)
@@ -235,4 +249,4 @@ def test_the_installer_needs_the_standard_library_only() -> None:
                     todo.append(name)
                 else:
                     assert name.split(".")[0] in sys.stdlib_module_names | {"__future__"}, f"{path.name}: {name}"
-    assert seen == {"install", "env_file", "errors", "java", "paths"}
+    assert seen == {"install", "env_file", "errors", "java", "lock", "paths"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from local_stack import checks, logs, manager
-from local_stack.druid import Druid
+from local_stack.druid import Druid, without_login
 from local_stack.errors import Unhealthy
 from local_stack.kafka import Kafka
 from local_stack.service import Process, Service
@@ -77,10 +77,10 @@ def test_supervisors_are_healthy_when_all_of_them_run(monkeypatch: pytest.Monkey
         "b": {"detailedState": "RUNNING"},
     }
     monkeypatch.setattr(Druid, "supervisor", lambda _, name: states[name])
-    assert checks.supervisors_run(Druid(""), states) == "a RUNNING, lag 3; b RUNNING, lag not known yet"
+    assert checks.supervisors_run(Druid(without_login("")), states) == "a RUNNING, lag 3; b RUNNING, lag not known yet"
     states["b"]["detailedState"] = "PENDING"
     with pytest.raises(Unhealthy, match="supervisor b is PENDING"):
-        checks.supervisors_run(Druid(""), states)
+        checks.supervisors_run(Druid(without_login("")), states)
 
 
 RUN = {"duration_seconds": 900.0, "elapsed_seconds": 25.2, "iteration": 5, "sent": 10, "acknowledged": 9, "failed": 0}

@@ -3,10 +3,14 @@
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import druid_router
 import pytest
 import registration.druid
-from local_stack.druid import Druid, get
+from druid_router import proxy
+from local_stack.druid import Druid, get, without_login
+from local_stack.errors import Unhealthy
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -37,5 +41,14 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_no_request_to_druid_goes_through_a_proxy(url: str) -> None:
     assert get(url) == [{"n": 7}]
-    assert Druid(url).number("SELECT 7 AS n") == 7
-    assert registration.druid.Druid(url).ask("GET", "/path") == [{"n": 7}]
+    assert Druid(without_login(url)).number("SELECT 7 AS n") == 7
+    assert registration.druid.Druid(without_login(url)).ask("GET", "/path") == [{"n": 7}]
+
+
+def test_a_druid_that_refuses_the_user_is_not_healthy_and_a_password_that_was_removed_is_named(tmp_path: Path) -> None:
+    said = "asks for a user and a password: set DRUID_USER and DRUID_PASSWORD_FILE$"
+    with proxy() as secured, pytest.raises(Unhealthy, match=said):
+        Druid(without_login(secured)).sql("SELECT 1")
+    removed = str(tmp_path / "removed")
+    with pytest.raises(Unhealthy, match="it can't be read"):
+        Druid(druid_router.settings("http://druid", "fleet", removed)).sql("SELECT 1")

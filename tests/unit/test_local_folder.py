@@ -1,5 +1,6 @@
 """Without Docker: the stack's folder, before the first start and with two commands at once."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -26,6 +27,8 @@ def use(monkeypatch: pytest.MonkeyPatch, stack: Path) -> None:
 
 def test_a_new_an_empty_and_a_stacks_own_folder_are_taken(stack: Path) -> None:
     assert not folder.is_stack()
+    folder.check()
+    assert not stack.exists()
     folder.claim()
     (stack / "data/kafka").mkdir(parents=True)
     folder.claim()
@@ -42,6 +45,8 @@ def test_a_folder_with_other_peoples_files_is_refused_and_nothing_in_it_is_remov
 ) -> None:
     (stack / "data/kafka").mkdir(parents=True)
     (stack / "settings.json").touch()
+    with pytest.raises(NotAllowed):
+        folder.check()
     with pytest.raises(NotAllowed, match=r"which holds files of other programs \(data, settings\.json\): set it to a"):
         folder.claim()
     stop.reset({})
@@ -77,8 +82,34 @@ def test_a_folder_of_another_user_is_named_with_its_owner(monkeypatch: pytest.Mo
 
 def test_a_place_where_no_folder_can_be_made_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Path("/proc/stack"))
-    with pytest.raises(StackError, match=r"^/proc/stack.* can't be used .*: /proc belongs to .* set STACK_DIR"):
+    with pytest.raises(StackError, match=r"^/proc/stack.* can't be used .*: .* set STACK_DIR"):
         folder.claim()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errno.ENOSPC, r"\(No space left on device\): check its disk"),
+        (errno.EACCES, r"\(Permission denied\): .* belongs to"),
+    ],
+)
+def test_only_a_lack_of_permission_is_a_matter_of_the_owner(
+    monkeypatch: pytest.MonkeyPatch, stack: Path, error: int, words: str
+) -> None:
+    def fail(path: Path, **_: object) -> None:
+        raise OSError(error, os.strerror(error), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(StackError, match=rf"^{stack}/logs can't be used {words}"):
+        folder.claim()
+
+
+def test_a_folder_above_that_is_another_users_is_named(monkeypatch: pytest.MonkeyPatch, stack: Path) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != stack.parent)
+    with pytest.raises(
+        StackError, match=rf"{stack.parent} can't be used \(no permission to write\): {stack.parent} bel"
+    ):
+        folder.check()
 
 
 def test_a_second_command_waits_and_names_the_first(
@@ -93,6 +124,13 @@ def test_a_second_command_waits_and_names_the_first(
     ):
         pass
     assert len(caplog.messages) == 1
+    with folder.exclusive():
+        pass
+
+
+def test_a_command_has_the_stack_for_itself_on_a_full_disk_too(stack: Path) -> None:
+    stack.mkdir()
+    folder.LOCK.symlink_to("/dev/full")
     with folder.exclusive():
         pass
 

@@ -1,5 +1,6 @@
 """Without Docker: the process manager itself, with services that need neither Java nor a port."""
 
+import itertools
 import os
 import signal
 import socket
@@ -43,8 +44,9 @@ def in_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path
         (stack / "logs").mkdir(parents=True)
         return stack
 
-    monkeypatch.setattr(preflight, "check", lambda _: None)
+    monkeypatch.setattr(preflight, "machine_checks", lambda _: [])
     yield use
+    monkeypatch.setattr(psutil.Process, "terminate", psutil.Process.kill)  # nothing is lost here, and it is faster
     manager.stop_members()
 
 
@@ -124,7 +126,7 @@ def test_what_a_lost_process_manager_left_is_named_stopped_and_started_again(
     socket.setdefaulttimeout(0.3)  # as stack.py does, which waits longer
     try:
         if way == signal.SIGKILL:
-            wait_for(lambda: not lost.is_running())
+            assert manager.still_running([lost], 20) == []
         assert manager.processes() == {}
         with pytest.raises(
             StackError, match=r"was killed or doesn't answer, .*still run .*one.*`make down` stops them"
@@ -133,7 +135,7 @@ def test_what_a_lost_process_manager_left_is_named_stopped_and_started_again(
         start(service(stack), service(stack, "two"))
     finally:
         socket.setdefaulttimeout(before)
-    assert not any(process.is_running() for process in (lost, *services))
+    assert manager.still_running([lost, *services], 0) == []
     wait_for(lambda: runs("one", "two"))
     manager_process().kill()
     wait_for(lambda: not manager.processes())
@@ -148,7 +150,7 @@ from local_stack import manager, preflight, up
 from local_stack.paths import DATA
 from local_stack.service import Service
 manager.VENV = Path(sys.prefix)
-preflight.check = lambda _: None
+preflight.machine_checks = lambda _: []
 (DATA.parent / "logs").mkdir(parents=True, exist_ok=True)
 row = Service("one", sys.argv[2:], DATA / "one", lambda _: "well", settings={"WORDS": sys.argv[1]}, data=[DATA / "one"])
 up.start({"one": row}, {})
@@ -168,8 +170,8 @@ def test_ctrl_c_at_any_point_of_a_start_leaves_what_the_next_start_puts_right(
             os.killpg(begun.pid, signal.SIGINT)
         begun.wait(timeout=30)
     start(service(stack))
-    wait_for(lambda: runs("one"))
-    assert sorted(manager.members().values()) == ["one", manager.MANAGER]
+    # While it becomes the service, a process has no environment for a moment.
+    wait_for(lambda: runs("one") and sorted(manager.members().values()) == ["one", manager.MANAGER])
     assert manager.processes()["one"].state == "RUNNING"
 
 
@@ -178,12 +180,67 @@ def test_nothing_is_removed_while_a_process_of_the_stack_is_left(monkeypatch: py
     wait_for(lambda: runs("one"))
     manager_process().kill()
     with monkeypatch.context() as patch:
-        patch.setattr(psutil, "wait_procs", lambda left, timeout: ([], left))
+        patch.setattr(manager, "STOP_WAIT", 0)
         for end in ("terminate", "kill"):
             patch.setattr(psutil.Process, end, lambda _: None)
         with pytest.raises(StackError, match=r"^one \(process \d+\) can't be stopped"):
             stop.reset({})
     assert (stack / "data/one").is_dir()
+
+
+@pytest.mark.parametrize("unseen", range(4))
+def test_what_becomes_another_program_while_the_stack_stops_is_stopped_too(
+    monkeypatch: pytest.MonkeyPatch, stack: Path, unseen: int
+) -> None:
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    process = next(process for process, name in manager.members().items() if name == "one")
+    seen, calls = manager.members, itertools.count()
+
+    def members() -> dict[psutil.Process, str]:  # a process has no environment for a moment
+        return {each: name for each, name in seen().items() if each != process or next(calls) != unseen}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "members", members)
+        patch.setattr(psutil.Process, "terminate", psutil.Process.kill)  # so that the process manager stops nothing
+        manager.stop_members()
+    assert seen() == {}
+
+
+# Ends once all others have been asked to end, or, with a third argument, are gone.
+WAITS_FOR_OTHERS = """
+import pathlib, signal, sys, time
+folder, name, *last = sys.argv[1:]
+def end(*_):
+    (folder / f"{name}.asked").touch()
+    while len(list(folder.glob("*.gone" if last else "*.asked"))) < 2:
+        time.sleep(0.05)
+    (folder / f"{name}.gone").touch()
+    sys.exit()
+folder = pathlib.Path(folder)
+signal.signal(signal.SIGTERM, end)
+(folder / f"{name}.runs").touch()
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("without_manager", [False, True])
+def test_all_services_are_stopped_at_once_but_those_that_the_others_need(
+    monkeypatch: pytest.MonkeyPatch, stack: Path, tmp_path: Path, without_manager: bool
+) -> None:
+    def row(name: str, last: bool = False) -> Service:
+        command = [sys.executable, "-c", WAITS_FOR_OTHERS, str(tmp_path), name, *["last"] * last]
+        return service(stack, name, command, stopped_last=last)
+
+    rows = {"server": row("server", last=True), "one": row("one"), "two": row("two")}
+    monkeypatch.setattr(stop, "services", lambda _: rows)
+    up.start(rows, {})
+    wait_for(lambda: len(list(tmp_path.glob("*.runs"))) == len(rows))
+    if without_manager:
+        manager_process().kill()
+    stop.down({})
+    assert {path.name for path in tmp_path.glob("*.gone")} == {"server.gone", "one.gone", "two.gone"}
 
 
 def test_other_stacks_and_other_programs_are_left_alone(
@@ -237,8 +294,9 @@ def test_a_stack_of_another_user_is_named(monkeypatch: pytest.MonkeyPatch, stack
 
 
 def test_a_stack_whose_folder_was_moved_while_it_ran_is_named_and_can_be_stopped(
-    monkeypatch: pytest.MonkeyPatch, in_folder: Callable[[Path], Path], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, in_folder: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    tmp_path = tmp_path_factory.mktemp("m")  # short, so that the socket is in the stack's folder and moves with it
     first = in_folder(tmp_path / "first")
     start(service(first))
     wait_for(lambda: runs("one"))
@@ -253,17 +311,7 @@ def test_a_stack_whose_folder_was_moved_while_it_ran_is_named_and_can_be_stopped
             start(service(moved))
         stop.down({})
     finally:
-        left = psutil.wait_procs(processes, timeout=5)[1]
+        left = manager.still_running(processes, 5)
         for process in left:
             process.kill()
     assert not left
-
-
-@pytest.mark.parametrize("depth", [1, 10, 100])
-def test_the_path_of_the_socket_is_short_enough_for_every_system(depth: int) -> None:
-    stack = Path("/", *["проект"] * depth)
-    found = paths.socket_path(stack)
-    assert len(os.fsencode(found)) <= paths.LONGEST_SOCKET
-    assert found == paths.socket_path(stack)
-    assert found != paths.socket_path(stack / "another")
-    assert (found.parent == stack) == (depth == 1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 from local_stack import manager, run
-from local_stack.druid import Druid
+from local_stack.druid import Druid, without_login
 from local_stack.errors import StackError, Unhealthy
 from local_stack.kafka import Kafka
 from local_stack.pipeline import Pipeline
@@ -30,8 +30,10 @@ class Answer:
 def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pipeline:
     """After a minute of readings: the windows job has read all, no window is closed yet, Druid knows nothing."""
     monkeypatch.setattr(Kafka, "offsets", lambda *_: (0, 100))
-    monkeypatch.setattr(requests, "post", lambda *_, **__: Answer())
-    pipeline = Pipeline(Kafka("kafka.test"), Druid("http://127.0.0.1:1"), contract.topics(), tmp_path / "job.json")
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: Answer())
+    pipeline = Pipeline(
+        Kafka("kafka.test"), Druid(without_login("http://127.0.0.1:1")), contract.topics(), tmp_path / "job.json"
+    )
     offsets = {"sensor-data-raw": {"0": 60, "1": 40}, "sensor-data-control": {"0": 0}}
     write(pipeline, batch=3, offsets=offsets, watermark="2026-11-24T10:00:00.000Z")
     return pipeline

@@ -15,6 +15,7 @@ from local_stack.errors import StackError
 from local_stack.paths import DATA
 from local_stack.service import Service, Setup
 from repository import ROOT
+from service.settings import BadSetting
 
 
 def rows(**environment: str) -> dict[str, Service]:
@@ -64,7 +65,35 @@ def test_every_script_finds_kafka_and_druid_of_this_mode_unless_the_user_sets_ot
     ports = rows(KAFKA_PORT="1", ROUTER_PORT="2")["supervisor-specs"].variables
     assert (ports["KAFKA_BOOTSTRAP_SERVERS"], ports["DRUID_URL"]) == ("127.0.0.1:1", "http://127.0.0.1:2")
     other = services.ledger({"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1", "DRUID_URL": "http://druid.test"}).variables
-    assert other == {"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1", "DRUID_URL": "http://druid.test"}
+    assert (other["KAFKA_BOOTSTRAP_SERVERS"], other["DRUID_URL"]) == ("kafka.test:1", "http://druid.test")
+
+
+def test_the_client_properties_reach_every_client(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configure: Configure
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "client.properties"
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    jaas = f'{module} required username="a" password="hidden";'
+    file.write_text(f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config={jaas}\n")
+    given = configure(KAFKA_CLIENT_PROPERTIES=file.name)
+    of_file = {name for name, variables in given.items() if variables.get("KAFKA_CLIENT_PROPERTIES") == str(file)}
+    assert of_file == {"topics", "supervisor-specs", "pyspark", "sensorgenerator"}
+    of_druid = {name for name, variables in given.items() if variables.get("KAFKA_SASL_JAAS_CONFIG") == jaas}
+    assert of_druid == {"coordinator", "indexer"}
+    assert not {path for path in tmp_path.glob("services/*.json") if path.stat().st_mode & 0o077}
+
+    def digests() -> dict[str, tuple[str, dict[str, str]]]:
+        return {name: (row.digest(), row.variables) for name, row in rows(KAFKA_CLIENT_PROPERTIES=str(file)).items()}
+
+    before = digests()
+    file.write_text(file.read_text().replace("hidden", "other"))
+    assert {name for name, digest in digests().items() if digest != before[name]} == of_file | of_druid
+
+
+def test_client_properties_that_can_not_be_used_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match="KAFKA_CLIENT_PROPERTIES .or kafka_client_properties. can't be used"):
+        rows(KAFKA_CLIENT_PROPERTIES=str(tmp_path / "none"))
 
 
 def test_the_users_paths_win(tmp_path: Path) -> None:

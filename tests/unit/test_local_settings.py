@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import stack
-from local_stack import env_file, paths, settings
+from local_stack import env_file, paths, preflight, settings
 from local_stack.errors import NotAllowed, StackError
 from repository import ROOT
 
@@ -32,6 +31,17 @@ def test_a_line_of_env_that_is_not_allowed_is_refused(env: Path, line: str) -> N
     env.write_text(line)
     with pytest.raises(NotAllowed, match="ROUTER_PORT.*it must be"):
         env_file.env_file({})
+
+
+def test_all_lines_that_are_not_allowed_are_named(env: Path) -> None:
+    env.write_text("ROUTER_PORT=0\nKAFKA_PORT=9092\nthis\n")
+    with pytest.raises(NotAllowed) as refused:
+        env_file.env_file({"KAFKA_PORT": "x"})
+    assert [sentence.partition(":")[0] for sentence in refused.value.args] == [
+        "ROUTER_PORT, in .env or in the environment, is '0'",
+        "KAFKA_PORT, in .env or in the environment, is 'x'",
+        ".env has the line 'this'",
+    ]
 
 
 def test_a_port_in_the_environment_is_checked_as_well(env: Path) -> None:
@@ -100,20 +110,16 @@ def test_make_hands_on_its_command_line_in_that_form(tmp_path: Path) -> None:
         ("XYZ", "XYZ is not a setting: README.md"),
     ],
 )
-def test_a_name_that_is_no_setting_is_refused_with_the_nearest_one(
-    monkeypatch: pytest.MonkeyPatch, given: str, message: str
-) -> None:
-    monkeypatch.setenv("MAKEFLAGS", f" -- {given}=7")
+def test_a_name_that_is_no_setting_is_refused_with_the_nearest_one(given: str, message: str) -> None:
     with pytest.raises(NotAllowed) as refused:
-        stack.check_command_line()
+        preflight.check_command_line({"MAKEFLAGS": f" -- {given}=7"})
     assert str(refused.value).startswith(message)
     assert refused.value.exit_code == 2
 
 
-def test_the_settings_of_every_service_and_of_make_itself_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_every_service_and_of_make_itself_are_known() -> None:
     known = "NUM_ENTITIES WINDOW_DURATION REPLICATION_FACTOR DRUID_URL KAFKA_RAW_TOPIC WAIT STACK_DIR PYTHON KAFKA_PORT"
-    monkeypatch.setenv("MAKEFLAGS", f" -- {' '.join(f'{name}=1' for name in known.split())}")
-    stack.check_command_line()
+    preflight.check_command_line({"MAKEFLAGS": f" -- {' '.join(f'{name}=1' for name in known.split())}"})
 
 
 @pytest.fixture
@@ -144,3 +150,15 @@ def test_a_settings_file_that_is_damaged_is_named(saved: Path, content: str) -> 
     saved.write_text(content)
     with pytest.raises(StackError, match=r"settings\.json can't be read"):
         settings.with_saved({})
+
+
+def test_a_cluster_is_asked_for_by_1_and_has_its_own_spark() -> None:
+    assert [settings.clustered({"CLUSTER": value}) for value in ("1", "0", "")] == [True, False, False]
+    assert not settings.clustered({})
+    with pytest.raises(
+        NotAllowed, match="^CLUSTER is 'yes': it must be 1, for three Kafka brokers and a Spark cluster, or"
+    ):
+        settings.clustered({"CLUSTER": "yes"})
+    with pytest.raises(NotAllowed, match="^CLUSTER=1 starts .* own, and SPARK_MASTER would name another: unset one of"):
+        settings.clustered({"CLUSTER": "1", "SPARK_MASTER": "spark://master.test:7077"})
+    assert "SPARK_MASTER" not in settings.in_force({})

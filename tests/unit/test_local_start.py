@@ -1,6 +1,9 @@
 """Without Docker: when a service that ended is started again."""
 
+import errno
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +44,26 @@ def test_a_damaged_file_counts_as_no_start(tmp_path: Path, content: str) -> None
     assert start.read_starts(tmp_path / "one.json") is None
     (tmp_path / "one.starts").write_text(json.dumps(last(1, 1, 1)))
     assert start.read_starts(tmp_path / "one.json") == last(1, 1, 1)
+
+
+def test_on_a_full_disk_a_service_is_started_after_a_wait_and_its_starts_stay_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description = tmp_path / "one.json"
+    description.write_text(json.dumps({"command": ["program"], "folder": str(tmp_path), "environment": {}}))
+    start.write_starts(description, last(8, 5, 30))
+    done: list[object] = []
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "sleep", done.append)
+    monkeypatch.setattr(os, "chdir", lambda _: None)
+    monkeypatch.setattr(os, "execvpe", lambda *arguments: done.append(arguments))
+
+    def full(path: Path, _: str) -> int:
+        path.open("w").close()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    start.main(description)
+    assert done == [start.FULL_DISK_WAIT, ("program", ["program"], {})]
+    assert start.read_starts(description) == last(8, 5, 30)
+    assert "No space left on device" in capsys.readouterr().out

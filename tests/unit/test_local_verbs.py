@@ -3,9 +3,11 @@
 import json
 import logging
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from xmlrpc.client import Fault
@@ -13,70 +15,14 @@ from xmlrpc.client import Fault
 import pytest
 import stack
 from local_stack import folder as folders
-from local_stack import logs, manager, preflight, servers, services, settings, status, stop, up
+from local_stack import logs, manager, preflight, settings, status, up
 from local_stack.errors import StackError
 from local_stack.service import Process, Service
-
-
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A stack's folder as it is after `make down`."""
-    folder = tmp_path / "stack"
-    for name in ("data/kafka/log", "data/zookeeper", "data/druid/var", "data/pyspark/checkpoint", "data/generator"):
-        (folder / name).mkdir(parents=True)
-    (folder / "logs").mkdir()
-    for name in ("logs/kafka0.log", "logs/kafka0.log.1", "logs/local.log", "supervisord.conf", "settings.json"):
-        (folder / name).touch()
-    (folder / "services").mkdir()
-    for name in ("kafka.properties", "zookeeper.properties", "data/druid/var/x", "data/generator/generator.json"):
-        (folder / name).touch()
-    for name in ("stack.lock", "services/kafka0.json", "services/kafka0.starts"):
-        (folder / name).touch()
-    for name, path in (("STACK", folder), ("DATA", folder / "data"), ("LOGS", folder / "logs")):
-        for module in (stop, services, servers, folders):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, path)
-    monkeypatch.setattr(folders, "LOCK", folder / "stack.lock")
-    monkeypatch.setattr(stop, "SOCKET", folder / "supervisor.sock")
-    nothing_runs(monkeypatch)
-    return folder
 
 
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("processes", "members"):
         monkeypatch.setattr(manager, name, dict)
-
-
-def test_reset_removes_what_the_stack_made(folder: Path) -> None:
-    stop.reset({})
-    assert not folder.exists()
-    stop.reset({})
-
-
-def test_reset_leaves_what_others_have_in_its_folder(folder: Path) -> None:
-    (folder / "data/photos").mkdir()
-    (folder / "letter.txt").touch()
-    stop.reset({})
-    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    assert left == ["data", "data/photos", "letter.txt"]
-
-
-def test_reset_leaves_the_users_own_paths(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/state.json").touch()
-    stop.reset(
-        {"CHECKPOINT_LOCATION": str(tmp_path / "mine"), "GENERATOR_STATE_FILE": str(tmp_path / "mine/state.json")}
-    )
-    assert (tmp_path / "mine/state.json").exists()
-    assert not folder.exists()
-
-
-def test_reset_names_what_it_could_not_remove(folder: Path) -> None:
-    (folder / "data/kafka/log").rmdir()
-    (folder / "data/kafka").rmdir()
-    (folder / "data/kafka").symlink_to(folder / "logs")
-    with pytest.raises(StackError, match="Not all data could be removed .*symbolic link"):
-        stop.reset({})
 
 
 @pytest.fixture
@@ -91,9 +37,11 @@ def main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mon
     monkeypatch.setattr(settings, "SETTINGS_FILE", tmp_path / "stack/settings.json")
     monkeypatch.setattr(sys, "argv", ["stack.py", "status"])
     monkeypatch.delenv("MAKEFLAGS", raising=False)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
     yield monkeypatch
     for handler in root.handlers:
-        handler.close()
+        with suppress(OSError):  # the log that is on a full disk
+            handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -110,6 +58,16 @@ def test_an_error_is_one_sentence_in_the_terminal_and_a_line_in_the_log(
     log = (tmp_path / "stack/logs/local.log").read_text()
     assert log.endswith("Z ERROR local: The stack is not running: `make up` starts it.\n")
     assert len(log.splitlines()) == 1
+
+
+def test_a_full_disk_does_not_hide_what_a_verb_says(
+    main: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing_runs(main)
+    (tmp_path / "stack/logs").mkdir(parents=True)
+    (tmp_path / "stack/logs/local.log").symlink_to("/dev/full")
+    assert stack.main() == 1
+    assert capsys.readouterr().err == "The stack is not running: `make up` starts it.\n"
 
 
 def test_a_name_that_is_no_setting_ends_a_verb_before_it_does_anything(
@@ -206,6 +164,13 @@ def test_status_shows_how_often_a_part_was_restarted_and_the_free_disk_space(
     assert re.fullmatch(rf"free disk space: [\d,]+\.\d GiB for {tmp_path}", lines[-1])
 
 
+@pytest.mark.parametrize(("free", "words"), [(0, "The disk is full: free some"), (2**30, None)])
+def test_status_says_that_the_disk_is_full(free: int, words: str | None) -> None:
+    line = status.disk_space(free)
+    assert line.startswith(f"free disk space: {free / 2**30:.1f} GiB for ")
+    assert (words in line) if words else "full" not in line
+
+
 def test_verify_returns_the_exit_code_of_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
@@ -237,11 +202,32 @@ def test_verify_needs_a_stack_that_runs_unless_the_user_sets_the_address_of_kafk
     assert len(ran) == 2
 
 
-def test_a_stale_contract_ends_make_up_with_the_sentences_of_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="2026-11-26T00:08:04.123Z ERROR render: One.\nTwo.\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(StackError, match=r"^One\.\nTwo\.$"):
-        up.check_contract({})
+def test_make_up_names_all_that_prevents_a_start_and_creates_nothing(
+    main: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing_runs(main)
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack/letter.txt").touch()
+    main.setattr(sys, "argv", ["stack.py", "up"])
+    main.setenv("MAKEFLAGS", " -- NUM_ENTITES=7 KAFKA_PROT=1")
+    main.setattr(preflight, "check_contract", lambda: None)
+    main.setattr(preflight, "NEEDED_DISK", 1e18)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        main.setenv("ROUTER_PORT", str(port))
+        assert stack.main() == 2
+    said = capsys.readouterr().err.splitlines()
+    for part in (
+        "NUM_ENTITES is not",
+        "KAFKA_PROT is not",
+        "STACK_DIR is",
+        f"Port {port}, ",
+        "GiB are free on the disk",
+    ):
+        assert len([line for line in said if part in line]) == 1, said
+    assert [path.name for path in (tmp_path / "stack").iterdir()] == ["letter.txt"]
 
 
 class Started:
@@ -253,8 +239,8 @@ class Started:
         monkeypatch.setattr(manager, "processes", lambda: one if running else {})
         for name in ("start", "update"):
             monkeypatch.setattr(manager, name, lambda _, name=name: self.calls.append(name))
-        monkeypatch.setattr(manager, "stop_members", list)
-        monkeypatch.setattr(preflight, "check", lambda _: self.calls.append("preflight"))
+        monkeypatch.setattr(manager, "stop_members", lambda _: [])
+        monkeypatch.setattr(preflight, "machine_checks", lambda _: [lambda: self.calls.append("preflight")])
 
 
 @pytest.mark.parametrize(("running", "calls"), [(False, ["preflight", "start"]), (True, ["update"])])
@@ -265,11 +251,11 @@ def test_the_settings_that_a_stack_is_started_with_are_kept_and_logged(
     for name, path in (("STACK", tmp_path), ("LOCK", tmp_path / "stack.lock")):
         monkeypatch.setattr(folders, name, path)
     caplog.set_level(logging.INFO)
-    given = up.settings_given(services.services({}), {"NUM_ENTITIES": "7", "KAFKA_PORT": "1", "PATH": "/bin"})
-    assert given == {"NUM_ENTITIES": "7", "KAFKA_PORT": "1"}
     started = Started(monkeypatch, running)
-    up.start({"one": Service("one", ["true"], tmp_path, lambda _: "well")}, given)
+    row = Service("one", ["true"], tmp_path, lambda _: "well", settings={"NUM_ENTITIES": None})
+    up.start({"one": row}, {"NUM_ENTITIES": "7", "KAFKA_PORT": "1", "PATH": "/bin"})
     assert started.calls == calls
+    given = {"NUM_ENTITIES": "7", "KAFKA_PORT": "1"}
     assert json.loads((tmp_path / "settings.json").read_text()) == given
     assert caplog.messages == ["settings from the environment: NUM_ENTITIES=7, KAFKA_PORT=1"]
 

@@ -11,7 +11,7 @@ import generator.stop
 import producer
 import pytest
 from generator.faults import MALFORMED, Faults, Shares
-from generator.fleet import Fleet, Record
+from generator.fleet import WHOLE, Fleet, Record
 from generator.run import Report, Run, prepare, until_next
 from generator.settings import Settings
 from generator.stop import Stop
@@ -147,7 +147,7 @@ def test_faults_are_counted_only_where_there_are_some(
 ) -> None:
     stop = Stop()
     monkeypatch.setattr(generator.run, "Deliveries", lambda *_: Log(clock, stop))
-    end = prepare(settings(script_duration=8, duplicate_share=share), {}, 0, None, stop).send(lambda _report: None)  # type: ignore[arg-type]
+    end = prepare(settings(script_duration=8, duplicate_share=share), WHOLE, {}, None, stop).send(lambda _report: None)  # type: ignore[arg-type]
     none = dict(late=0, out_of_order=0, gaps=0, cut_short=0, malformed=dict.fromkeys(MALFORMED, 0), malformed_total=0)
     assert end.sent == end.acknowledged
     if share:
@@ -166,10 +166,18 @@ def test_a_process_gets_its_share_of_the_vehicles_and_of_the_records_in_flight(
     monkeypatch.setattr(generator.run.Faults, "__init__", lambda _self, *arguments: seeds.append(arguments[-1]))
     monkeypatch.setattr(generator.run.Faults, "resume_from", lambda _self, _last: None)
     given = settings(num_entities=4, num_processes=3, max_in_flight=100, late_share=0.1, fault_seed=7)
-    run = prepare(given, {4: 9}, process, None, stop)  # type: ignore[arg-type]
+    run = prepare(given, WHOLE.parts(3)[process], {4: 9}, None, stop)  # type: ignore[arg-type]
     assert {vehicle.key for vehicle in run.fleet.vehicles} == keys
     assert {vehicle.entity: vehicle.seq for vehicle in run.fleet.vehicles}.get(4, 9) == 9
     assert (bounds, seeds) == ([33], [7 + process])
+
+
+def test_a_report_that_follows_another_has_the_sums_and_the_time_since_the_start() -> None:
+    first = Report(2, 10, 40, 38, 2, {"late": 1, "malformed": {"missing": 2}}, "refused")
+    assert first.followed_by(Report(1, 5, 20, 20, 0, {"late": 2, "malformed": {"missing": 0}}), begin=12) == Report(
+        3, 17, 60, 58, 2, {"late": 3, "malformed": {"missing": 2}}, "refused"
+    )
+    assert Report().followed_by(first, begin=0) == first
 
 
 def test_a_stop_ends_a_wait() -> None:
@@ -179,6 +187,8 @@ def test_a_stop_ends_a_wait() -> None:
     stop.wait(60)
     assert time.monotonic() - start < 30
     assert stop.received == signal.SIGINT
+    also = Stop(also=stop.is_requested)
+    assert also.is_requested() and also.received is None
 
 
 @pytest.mark.parametrize(
