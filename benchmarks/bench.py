@@ -1,7 +1,7 @@
 """Measure this project beside others, on the same data: see README.md and `make bench`.
 
 The contenders of a case run in turns, round by round, so that other load on the machine affects all alike; results are
-medians of the rounds. The cases freshness, sustained and growth run the whole stack.
+medians of the rounds. The cases freshness, sustained, growth and history run the whole stack.
 """
 
 import os
@@ -27,6 +27,8 @@ from importlib.metadata import version
 from typing import Any
 
 import case_growth
+import case_history
+import case_ledger
 import case_live
 import case_producer
 import case_windows
@@ -100,26 +102,38 @@ OTHER_SHAPES: Shapes = {
 
 
 def windows(shapes: Shapes) -> list[Row]:
-    def measured(run: Callable[..., case_windows.Drained], *arguments: Any) -> Callable[[], Row]:
-        def row() -> Row:
-            drained = run(*arguments)
-            return {
-                "records/s": shape.rows / drained.seconds,
-                "CPU s/M": drained.cpu / shape.rows * 1e6,
-                "memory MiB": drained.peak,
-            }
-
-        return row
-
     found = []
     for shape, runs in shapes.items():
         with broker():
-            print(f"windows: filling a topic with {shape.rows:,} readings", flush=True)
-            topic, all_windows = readings.fill(shape)
-            expected = readings.closed(shape, all_windows)
-            contenders = {name: measured(run, topic, expected) for name, run in runs.items()}
-            found += [{"topic": shape.name, **row} for row in rounds(shape.name, contenders)]
+            found += [{"topic": shape.name, **row} for row in rounds(shape.name, on_topic(shape, runs))]
     return found
+
+
+def on_topic(
+    shape: readings.Shape, runs: dict[str, Callable[..., case_windows.Drained]]
+) -> dict[str, Callable[[], Row]]:
+    """The contenders on a topic of that shape, which is filled first."""
+    print(f"windows: filling a topic with {shape.rows:,} readings", flush=True)
+    topic, all_windows = readings.fill(shape)
+    expected = readings.closed(shape, all_windows)
+
+    def row(run: Callable[..., case_windows.Drained]) -> Row:
+        drained = run(topic, expected)
+        return {
+            "records/s": shape.rows / drained.seconds,
+            "CPU s/M": drained.cpu / shape.rows * 1e6,
+            "memory MiB": drained.peak,
+        }
+
+    return {name: partial(row, run) for name, run in runs.items()}
+
+
+def entities() -> list[Row]:
+    """Vehicles that are named by a text beside vehicles that are numbered."""
+    with broker():
+        contenders = on_topic(readings.Shape(10_000_000, 200), {"numbers": case_windows.ours})
+        contenders |= on_topic(readings.Shape(10_000_000, 200, text=True), {"texts": case_windows.ours})
+        return rounds("entities", contenders)
 
 
 CASES: dict[str, Callable[[], list[Row]]] = {
@@ -127,9 +141,12 @@ CASES: dict[str, Callable[[], list[Row]]] = {
     "windows": partial(windows, SHORT),
     "backlog": partial(windows, LONG),
     "shapes": partial(windows, OTHER_SHAPES),
+    "entities": entities,
     "freshness": case_live.freshness,
     "sustained": case_live.sustained,
     "growth": case_growth.growth,
+    "history": case_history.history,
+    "ledger": case_ledger.ledger,
 }
 
 

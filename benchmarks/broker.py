@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka_client import KafkaClient
 from local_stack import servers
 from local_stack.env_file import env_file
 from local_stack.errors import StackError, Unhealthy
@@ -28,7 +30,10 @@ PARTITIONS = TOPICS["raw"].partitions
 
 @contextmanager
 def broker() -> Iterator[None]:
-    """Run the broker, with an empty log. Raises StackError when it doesn't start."""
+    """Run the broker, with an empty log. Raises StackError when it doesn't start, or when its port is in use."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", int(PORTS["KAFKA_PORT"]))) == 0:
+            raise StackError(f"{SERVERS} is in use: stop that server, or set KAFKA_PORT and KAFKA_CONTROLLER_PORT.")
     service = servers.kafka(ENV | PORTS, TOPICS["raw"].name)
     for folder in service.data:
         shutil.rmtree(folder, ignore_errors=True)
@@ -49,19 +54,19 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_LIMIT
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            Kafka(SERVERS).topics()
+            Kafka(KafkaClient(SERVERS)).topics()
             return
         except Unhealthy:
             time.sleep(0.5)
     raise StackError(f"Kafka did not start in {START_LIMIT} s: see {STACK / 'kafka.log'}. Is {SERVERS} free?")
 
 
-def create_topic(name: str, partitions: int = PARTITIONS) -> str:
-    """Create a topic with the settings of both the raw and the rejected topic; returns its name."""
+def create_topic(name: str, role: str, partitions: int = PARTITIONS) -> str:
+    """Create a topic with the settings of a role in schemas/topics.json, for large records too; returns its name."""
     settings = {
         "num_partitions": partitions,
         "replication_factor": 1,
-        "configs": {**TOPICS["raw"].config, **TOPICS["rejected"].config},
+        "configs": {**TOPICS["rejected"].config, **TOPICS[role].config},
     }
     with KafkaAdminClient(bootstrap_servers=SERVERS) as admin:
         admin.create_topics({name: settings}, wait_for_metadata=True)

@@ -133,11 +133,16 @@ def queries() -> list[Row]:
         wait_for("readings in the windows job", lambda: readings - stack.job_lag(), readings)
         pause(CLOSING, "the last windows close")
         before = timed(stack, druid, "before the handover")
-        for name in (stack.raw, stack.aggregated):
-            url = f"{stack.druid_url}/druid/indexer/v1/supervisor/{name}/taskGroups/handoff"
-            requests.post(url, json={"taskGroupIds": [0]}, timeout=30).raise_for_status()
+        hand_over(stack)
         wait_for("readings in segments", lambda: stored(druid, stack.raw), readings)
         return before + timed(stack, druid, "after the handover")
+
+
+def hand_over(stack: LiveStack) -> None:
+    """Let Druid's tasks publish what they hold as segments."""
+    for name in (stack.raw, stack.aggregated):
+        url = f"{stack.druid_url}/druid/indexer/v1/supervisor/{name}/taskGroups/handoff"
+        requests.post(url, json={"taskGroupIds": [0]}, timeout=30).raise_for_status()
 
 
 def timed(stack: LiveStack, druid: Druid, stage: str) -> list[Row]:

@@ -56,7 +56,7 @@ def script(path: str, **environment: str) -> Sent:
     """Run a Python producer that sends for SCRIPT_DURATION seconds and writes its counts to GENERATOR_STATE_FILE."""
     command, cpu, peak, acknowledged = [sys.executable, str(ROOT / path)], [], 0.0, 0
     for seconds in (0, SECONDS):  # the first run takes what a start takes
-        topic = create_topic(f"sent-{next(_number)}")
+        topic = create_topic(f"sent-{next(_number)}", "raw")
         STATE_FILE.unlink(missing_ok=True)
         _, used, peak = run(
             command,
@@ -84,7 +84,7 @@ def performance() -> Sent:
     properties = ["--producer-props", f"bootstrap.servers={SERVERS}", *settings]
     cpu, peak, rate = [], 0.0, 0.0
     for number in (1, RECORDS):
-        topic = create_topic(f"sent-{next(_number)}")
+        topic = create_topic(f"sent-{next(_number)}", "raw")
         sizes = ["--topic", topic, "--num-records", str(number), "--record-size", str(RECORD_BYTES)]
         output, used, peak = run([*tool, *sizes, *properties])
         cpu.append(used)

@@ -44,8 +44,9 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
 
     `heap` is Spark's memory where it is not the default.
     """
-    created = {role: create_topic(f"{role}-{next(_number)}", 1) for role in ("rejected", "late", "progress", "control")}
-    created["aggregated"] = output = create_topic(f"windows-{next(_number)}")
+    single = ("rejected", "late", "progress", "control")
+    created = {role: create_topic(f"{role}-{next(_number)}", role, 1) for role in single}
+    created["aggregated"] = output = create_topic(f"windows-{next(_number)}", "aggregated")
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": SERVERS,
         **{contract.setting(role): name for role, name in {"raw": topic, **created}.items()},
@@ -78,7 +79,7 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
 
 
 def original(topic: str, expected: Windows, window: int = 60) -> Drained:
-    output = create_topic(f"windows-{next(_number)}")
+    output = create_topic(f"windows-{next(_number)}", "aggregated")
     consumer = KafkaConsumer(bootstrap_servers=SERVERS)
     partitions = partitions_of(output)
     script = str(ROOT / "benchmarks/original_windows.py")
@@ -155,7 +156,7 @@ def read(output: str) -> Windows:
     names = ("count", "avg_temp", "min_temp", "max_temp", "last_humidity")
     for message in consumer:
         row = json.loads(message.value)
-        window = int(datetime.fromisoformat(row["window_start"]).timestamp()), int(row["entity"])
+        window = int(datetime.fromisoformat(row["window_start"]).timestamp()), str(row["entity"])
         if window in found:
             raise WrongResult(f"window {window} appears twice in {output}")
         found[window] = {name: row[name] for name in names}

@@ -35,7 +35,7 @@ def kafka_streams(topic: str, expected: Windows) -> Drained:
     """
     jars = install("Kafka Streams", "kafka-streams", f"-Dkafka.version={image_version('KAFKA_IMAGE', os.environ)}")
     application = f"streams-{next(_number)}"  # a prefix of the topics that it creates
-    output = create_topic(f"{application}-windows")
+    output = create_topic(f"{application}-windows", "aggregated")
     readings = records_in(topic)
     admin = KafkaAdminClient(bootstrap_servers=SERVERS)
 
@@ -61,7 +61,7 @@ def kafka_streams(topic: str, expected: Windows) -> Drained:
 def flink(topic: str, expected: Windows) -> Drained:
     """At least once; its windows may differ from ours as those of the original do, see alike()."""
     jars = install("Flink", "flink")
-    output = create_topic(f"flink-{next(_number)}")
+    output = create_topic(f"flink-{next(_number)}", "aggregated")
     consumer, partitions = KafkaConsumer(bootstrap_servers=SERVERS), partitions_of(output)
     try:
         arguments = (SERVERS, topic, output, (RUN / "checkpoints").as_uri(), str(READY))

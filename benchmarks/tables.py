@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "docs/performance.md"]
 MARKED = re.compile(r"(<!-- bench (\S+) -->\n).*?(<!-- /bench -->)", re.S)
 
 Row = dict[str, Any]
+Cell = Callable[[Row], str]
 
 
 def load() -> dict[str, Any]:
@@ -30,6 +31,20 @@ def figure(value: float) -> str:
 def table(headings: list[str], rows: list[list[str]]) -> str:
     alignment = ["---"] + ["---:"] * (len(headings) - 1)
     return "".join(f"| {' | '.join(row)} |\n" for row in (headings, alignment, *rows))
+
+
+def count(name: str) -> Cell:
+    return lambda row: f"{row[name]:,}"
+
+
+def rounded(name: str) -> Cell:
+    return lambda row: figure(row[name])
+
+
+def listed(result: Row, columns: dict[str, Cell]) -> str:
+    """A line per row of the result; `columns` are the headings, and what to show below them."""
+    lines = [[cell(row) for cell in columns.values()] for row in result["rows"]]
+    return table(list(columns), lines) + under(result)
 
 
 def compared(rows: list[Row], baseline: str) -> str:
@@ -141,6 +156,31 @@ def growth(result: Row) -> str:
     ) + under(result)
 
 
+def history(result: Row) -> str:
+    """A line per query, over each span of time."""
+    columns = {
+        "query": lambda row: f"{row['query']}, over {row['span']}",
+        "readings": count("readings"),
+        "windows": count("windows"),
+        "p50 ms": rounded("p50 ms"),
+        "p95 ms": rounded("p95 ms"),
+    }
+    return listed(result, columns)
+
+
+def ledger(result: Row) -> str:
+    """A line per verification."""
+    columns = {
+        "readings verified before": count("verified before"),
+        "readings to verify": count("readings"),
+        "seconds": lambda row: f"{row['seconds']:,.1f}",
+        "CPU s per million": rounded("CPU s/M"),
+        "MiB": count("memory MiB"),
+        "state file, KiB": count("state KiB"),
+    }
+    return listed(result, columns)
+
+
 def summary(results: dict[str, Any]) -> str:
     """Ours against the original in each case, then the whole stack."""
     return compared_with_the_original(results) + "\n" + whole_stack(results) + under(results["windows"])
@@ -185,9 +225,12 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "windows": lambda results: windows(results["windows"]),
     "backlog": lambda results: windows(results["backlog"]),
     "shapes": lambda results: windows(results["shapes"]),
+    "entities": lambda results: compared(results["entities"]["rows"], "numbers") + in_turns(results["entities"]),
     "freshness": lambda results: freshness(results["freshness"]),
     "sustained": lambda results: sustained(results["sustained"]),
     "growth": lambda results: growth(results["growth"]),
+    "history": lambda results: history(results["history"]),
+    "ledger": lambda results: ledger(results["ledger"]),
     "summary": summary,
 }
 
