@@ -1,11 +1,13 @@
 """The running pipeline as the end-to-end tests see it: make's verbs, SQL, the ledger, the state files."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,31 +15,46 @@ from typing import Any, TypeVar
 from xmlrpc.client import ServerProxy
 
 import psutil
+import pytest
 import recompute
 import requests
 from kafka import KafkaAdminClient
+from local_stack.paths import socket_path
 from repository import ROOT
 from supervisor.xmlrpc import SupervisorTransport
 
 T = TypeVar("T")
 RAW, AGGREGATED, REJECTED = "sensor-data-raw", "sensor-data-aggregated", "sensor-data-rejected"
 LATE, PROGRESS, CONTROL = "sensor-data-late", "sensor-data-progress", "sensor-data-control"
+# The number of this process among those of pytest-xdist, each of which has a stack of its own
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+FOLDER = ROOT / ".local/e2e" / str(WORKER)
 PORTS = {
-    "ROUTER_PORT": 18888,
-    "KAFKA_PORT": 19092,
-    "KAFKA_CONTROLLER_PORT": 19093,
-    "ZOOKEEPER_PORT": 12181,
-    "DERBY_PORT": 11527,
-    "COORDINATOR_PORT": 18081,
-    "BROKER_PORT": 18082,
-    "HISTORICAL_PORT": 18083,
-    "INDEXER_PORT": 18091,
+    name: 10_000 + 3_000 * WORKER + port
+    for name, port in {
+        "ROUTER_PORT": 8888,
+        "KAFKA_PORT": 9092,
+        "KAFKA_CONTROLLER_PORT": 9093,
+        "ZOOKEEPER_PORT": 2181,
+        "DERBY_PORT": 1527,
+        "COORDINATOR_PORT": 8081,
+        "BROKER_PORT": 8082,
+        "HISTORICAL_PORT": 8083,
+        "INDEXER_PORT": 8091,
+        "KAFKA1_PORT": 9094,
+        "KAFKA2_PORT": 9095,
+        "KAFKA1_CONTROLLER_PORT": 9096,
+        "KAFKA2_CONTROLLER_PORT": 9097,
+        "SPARK_MASTER_PORT": 7077,
+        "SPARK_WORKER0_PORT": 7078,
+        "SPARK_WORKER1_PORT": 7079,
+    }.items()
 }
-WINDOW_SECONDS, WATERMARK_SECONDS = 10, 10
+WINDOW_SECONDS, WATERMARK_SECONDS = 5, 5
 SETTINGS = {
     "NUM_ENTITIES": "50",
     "SENSOR_INTERVAL": "0.5",
-    "SCRIPT_DURATION": "30",
+    "SCRIPT_DURATION": "15",
     "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
     "WATERMARK_DURATION": f"{WATERMARK_SECONDS} seconds",
 }
@@ -70,10 +87,10 @@ class Pipeline:
     def is_healthy(self) -> bool:
         return self.make("status").returncode == 0
 
-    def verify(self, wait: int = 120, removed: Collection[str] = ()) -> dict[str, Any]:
+    def verify(self, wait: int = 120, removed: Collection[str] = (), **settings: str) -> dict[str, Any]:
         """The ledger's figures by name. Fails when the ledger doesn't close, or retention cut topics but `removed`."""
         with tempfile.NamedTemporaryFile() as file:
-            done = self.make("verify", WAIT=str(wait), RESULT_FILE=file.name)
+            done = self.make("verify", WAIT=str(wait), RESULT_FILE=file.name, **settings)
             assert done.returncode == 0, done.stdout
             result = json.loads(Path(file.name).read_text())
         assert result["closes"], result
@@ -93,6 +110,10 @@ class Pipeline:
         """The generator's state file."""
         return dict(json.loads((self.folder / "data/generator/generator.json").read_text()))
 
+    def job(self) -> dict[str, Any]:
+        """The windows job's state file."""
+        return dict(json.loads((self.folder / "data/pyspark/windows-job.json").read_text()))
+
     def acknowledged(self) -> int:
         """Records that Kafka acknowledged to the generator, in all of its runs."""
         state = self.generator()
@@ -106,11 +127,20 @@ class Pipeline:
 
     def processes(self) -> dict[str, int]:
         """The process of each service that runs, as the process manager knows it; empty when it doesn't run itself."""
-        transport = SupervisorTransport(None, None, f"unix://{self.folder / 'supervisor.sock'}")
         with suppress(OSError):
-            known: Any = ServerProxy("http://127.0.0.1", transport).supervisor.getAllProcessInfo()
-            return {info["name"]: info["pid"] for info in known if info["pid"]}
+            return {info["name"]: info["pid"] for info in self.manager().getAllProcessInfo() if info["pid"]}
         return {}
+
+    def manager(self) -> Any:
+        """The process manager, as it is called from outside."""
+        transport = SupervisorTransport(None, None, f"unix://{socket_path(self.folder)}")
+        return ServerProxy("http://127.0.0.1", transport).supervisor
+
+    def kill_manager(self) -> None:
+        """SIGKILL to the process manager; the services go on without one until `make up`."""
+        manager = psutil.Process(int((self.folder / "supervisord.pid").read_text()))
+        manager.kill()
+        manager.wait(10)
 
     def topics(self) -> set[str]:
         """The names of Kafka's topics."""
@@ -126,6 +156,21 @@ class Pipeline:
         job = psutil.Process(self.processes()["pyspark"])
         for process in [*job.children(recursive=True), job]:
             process.send_signal(signal.SIGKILL)
+
+
+def new_pipeline(folder: Path, ports: Mapping[str, int]) -> Pipeline:
+    """A stack in `folder` of which nothing has been started. Skips the test where a program is missing."""
+    for program in ("java", "make"):
+        if not shutil.which(program):
+            pytest.skip(f"the stack without Docker needs {program}, which is not on the PATH")
+    environment = {
+        **os.environ,
+        **{name: str(port) for name, port in ports.items()},
+        **SETTINGS,
+        "STACK_DIR": str(folder),
+    }
+    router = f"http://127.0.0.1:{ports['ROUTER_PORT']}"
+    return Pipeline(folder, environment, f"127.0.0.1:{ports['KAFKA_PORT']}", router)
 
 
 def sql(router: str, query: str) -> list[dict[str, Any]]:

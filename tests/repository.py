@@ -3,8 +3,15 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from service.settings import from_constants
+
+if TYPE_CHECKING:
+    from windows_job.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +25,13 @@ def windows_job_script() -> ModuleType:
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+def job_settings(**changed: Any) -> "Settings":
+    """The constants of pyspark.py, some of them changed."""
+    from windows_job.settings import Settings  # noqa: PLC0415 (conftest.py, which adds its folder, imports this module)
+
+    return replace(from_constants(Settings, vars(windows_job_script())), **changed)
 
 
 def run_script(

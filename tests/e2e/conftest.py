@@ -3,34 +3,20 @@
 Each file, and each test, can be run alone: the session's stack starts with the first test that needs it.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline import PORTS, SETTINGS, Pipeline
-from repository import ROOT
+from pipeline import FOLDER, PORTS, Pipeline, new_pipeline
 
-FOLDER = ROOT / ".local/e2e"
 LOG_LINES = 40  # of each service's log, shown when a test fails
 
 
 @pytest.fixture(scope="session")
 def pipeline() -> Iterator[Pipeline]:
     """A stack without data of which nothing has been started; stopped at the end of the session."""
-    for program in ("java", "make"):
-        if not shutil.which(program):
-            pytest.skip(f"the stack without Docker needs {program}, which is not on the PATH")
-    environment = {
-        **os.environ,
-        **{name: str(port) for name, port in PORTS.items()},
-        **SETTINGS,
-        "STACK_DIR": str(FOLDER),
-    }
-    router = f"http://127.0.0.1:{PORTS['ROUTER_PORT']}"
-    made = Pipeline(FOLDER, environment, f"127.0.0.1:{PORTS['KAFKA_PORT']}", router)
+    made = new_pipeline(FOLDER, PORTS)
     made.started("reset")
     shutil.rmtree(FOLDER, ignore_errors=True)  # what an interrupted test left
     try:
@@ -53,8 +39,9 @@ def stack(pipeline: Pipeline) -> Pipeline:
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     """Attach the end of every service's log to a failure."""
     report = yield
-    if report.failed and {"pipeline", "stack"} & set(getattr(item, "fixturenames", ())):
-        for path in sorted(Path(FOLDER, "logs").glob("*.log")):
+    stacks = {each.folder for each in getattr(item, "funcargs", {}).values() if isinstance(each, Pipeline)}
+    for folder in stacks if report.failed else ():
+        for path in sorted((folder / "logs").glob("*.log")):
             lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
             report.sections.append((f"end of {path.name}", "\n".join(lines)))
     return report

@@ -1,53 +1,44 @@
 """What other users of the machine, and specs posted by others, can't do."""
 
-import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 import psutil
+import pyspark
 import pytest
 import requests
 from pipeline import PORTS, RAW, Pipeline
+from py4j.java_gateway import JavaGateway
+from py4j.protocol import Py4JJavaError
 from repository import ROOT
 
 pytestmark = pytest.mark.timeout(900)
-CONNECT = """
-import java.sql.DriverManager;
-import java.sql.SQLException;
-
-class Connect {
-    public static void main(String[] url) {
-        try (var connection = DriverManager.getConnection(url[0])) {
-            System.out.println("connected");
-        } catch (SQLException refused) {
-            System.out.println(refused.getSQLState());
-        }
-    }
-}
-"""
 AUTHENTICATION_FAILED = "08004"
 
 
-def connect(folder: Path, options: str) -> str:
-    """What Java says about a connection to the metadata store."""
-    program = folder / "Connect.java"
-    program.write_text(CONNECT)
-    url = f"jdbc:derby://127.0.0.1:{PORTS['DERBY_PORT']}/var/druid/metadata.db{options}"
-    jars = str(ROOT / ".local/jars/druid/lib/*")
-    done = subprocess.run(["java", "-cp", jars, str(program), url], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+def connect(options: str) -> str:
+    """What Java says about a connection to the metadata store: "connected", or the SQL state of the error."""
+    [py4j_jar] = (Path(pyspark.__file__).parent / "jars").glob("py4j-*.jar")
+    gateway = JavaGateway.launch_gateway(
+        jarpath=str(py4j_jar), classpath=str(ROOT / ".local/jars/druid/lib/*"), die_on_exit=True
+    )
+    try:
+        url = f"jdbc:derby://127.0.0.1:{PORTS['DERBY_PORT']}/var/druid/metadata.db{options}"
+        gateway.jvm.java.sql.DriverManager.getConnection(url).close()
+        return "connected"
+    except Py4JJavaError as error:
+        return str(error.java_exception.getSQLState())
+    finally:
+        gateway.shutdown()
 
 
-@pytest.mark.skipif(not shutil.which("javac"), reason="a JDK compiles the program that connects")
-def test_the_metadata_store_asks_for_a_password_that_only_its_owner_can_read(stack: Pipeline, tmp_path: Path) -> None:
+def test_the_metadata_store_asks_for_a_password_that_only_its_owner_can_read(stack: Pipeline) -> None:
     for options in ("", ";user=app;password=app"):
-        assert connect(tmp_path, options) == AUTHENTICATION_FAILED
+        assert connect(options) == AUTHENTICATION_FAILED
     file = stack.folder / "data/druid/derby.args"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     password = file.read_text().strip().rpartition("=")[2]
-    assert connect(tmp_path, f";user=app;password={password}") == "connected"
+    assert connect(f";user=app;password={password}") == "connected"
     coordinator = psutil.Process(stack.processes()["coordinator"])
     assert password not in " ".join(coordinator.cmdline())
     properties = requests.get(f"http://127.0.0.1:{PORTS['COORDINATOR_PORT']}/status/properties", timeout=30).text

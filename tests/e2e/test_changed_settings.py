@@ -1,7 +1,11 @@
 """Destructive: a setting that is wrong, unknown, or doesn't match the open windows is named."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
-from pipeline import Pipeline
+from kafka import KafkaProducer
+from pipeline import RAW, Pipeline, poll_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -28,8 +32,12 @@ def test_an_unknown_setting_is_refused_with_the_nearest_one(stack: Pipeline) -> 
 
 
 def test_a_window_length_that_the_open_windows_do_not_have_is_named(stack: Pipeline) -> None:
+    reading = {"time": datetime.now(UTC).isoformat(), "entity": "truck-905", "temp": 20.5, "humidity": 40}
+    with KafkaProducer(bootstrap_servers=stack.kafka) as producer:
+        producer.send(RAW, json.dumps(reading).encode()).get(timeout=30)
+    poll_until("an open window", lambda: stack.verify()["in_open_windows"], 20)
     printed = refused(stack, WINDOW_DURATION="20 seconds")
-    assert "window_duration changed from 10 to 20 seconds" in printed
+    assert "window_duration changed from 5 to 20 seconds" in printed
     assert "`make reset`" in printed
     stack.started("up", WATERMARK_DURATION="15 seconds", SCRIPT_DURATION="0")  # which no open window depends on
     stack.started("up", SCRIPT_DURATION="0")

@@ -23,7 +23,7 @@ from pipeline import AGGREGATED, RAW, Pipeline, assert_every_window_is_right, po
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
-KILLS = int(os.environ.get("KILLS", "12"))
+KILLS = int(os.environ.get("KILLS", "13"))
 SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 # All but the one-shots that end before the load begins. The coordinator holds the metadata store as well.
 PARTS = [row.name for row in services({}).values() if row.state_file or not row.one_shot]
@@ -49,13 +49,6 @@ def kill(stack: Pipeline, part: str, rng: random.Random) -> bool:
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
     return True
-
-
-def kill_manager(stack: Pipeline) -> None:
-    """SIGKILL to the process manager; the services go on without one until `make up`."""
-    (pid,) = (stack.folder / "supervisord.pid").read_text().split()
-    psutil.Process(int(pid)).kill()
-    stack.started("up")
 
 
 def stop_for_a_while(stack: Pipeline, part: str, rng: random.Random) -> None:
@@ -84,7 +77,8 @@ def plan(rng: random.Random) -> list[str]:
 
 def inject(stack: Pipeline, fault: str, rng: random.Random) -> None:
     if fault == MANAGER:
-        kill_manager(stack)
+        stack.kill_manager()
+        stack.started("up")
     elif fault == RESTART:
         stack.started("down")
         stack.started("up")

@@ -181,7 +181,7 @@ def test_while_only_invalid_and_late_records_come_the_windows_close_and_late_rea
     assert len({(record["partition"], record["offset"]) for record in records}) == len(records) == sent
     for record in records:
         assert record["time"] == "2026-01-01T09:00:07.500Z"
-        assert record["window_start"] == "2026-01-01T09:00:00.000Z"
+        assert record["window_start"] == "2026-01-01T09:00:05.000Z"
         assert record["window_end"] == "2026-01-01T09:00:10.000Z"
         assert record["watermark"] > record["window_end"]
         assert record["seq"] == 3

@@ -6,101 +6,29 @@ The copy is in a folder whose name has letters beyond ASCII and whose files only
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from clients import send, send_every_codec
+from compose import ONE_SHOTS, Compose, copy_of_the_checkout, need_docker
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from pipeline import RAW, WATERMARK_SECONDS, WINDOW_SECONDS, assert_every_window_is_right, poll_until, sql
-from repository import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
 ROUTER, KAFKA = "http://127.0.0.1:28888", "127.0.0.1:29092"
-ONE_SHOTS = ("topics", "supervisor-specs", "sensorgenerator")
 RETENTION_BYTES = 8 * 2**20
-
-
-@dataclass
-class Compose:
-    folder: Path
-    environment: dict[str, str]
-
-    def __call__(self, *words: str, merged: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `docker compose`; `merged` with its errors in its output."""
-        return subprocess.run(
-            ["docker", "compose", *words],
-            cwd=self.folder, env=self.environment, text=True, timeout=900,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-        )  # fmt: skip
-
-    def inspect(self, service: str, what: str) -> Any:
-        """What Docker knows of a service's container, as in ".State"."""
-        container = self("ps", "--all", "--quiet", service, merged=False).stdout.strip()
-        command = ["docker", "inspect", "--format", f"{{{{json {what}}}}}", container]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-    def services(self) -> dict[str, dict[str, str]]:
-        lines = self("ps", "--all", "--format", "json").stdout.splitlines()
-        return {state["Service"]: state for state in map(json.loads, lines)}
-
-    def up(self) -> None:
-        up = self("up", "--detach", "--wait", "--wait-timeout", "300")
-        if re.search(r"container \S+-sensorgenerator-1 exited \(0\)", up.stdout):
-            # On a busy machine the generator finishes before Druid is healthy, which `--wait` takes for a failure.
-            poll_until("every server healthy", self.is_healthy, 300)
-            return
-        assert up.returncode == 0, up.stdout + self("logs", "--tail", "20").stdout
-
-    def is_healthy(self) -> bool:
-        states = [state for name, state in self.services().items() if name not in ONE_SHOTS]
-        return all((state["State"], state["Health"]) == ("running", "healthy") for state in states)
-
-    def generator(self) -> dict[str, Any]:
-        """The generator's state file when it has ended."""
-        poll_until("the generator's end", lambda: self.services()["sensorgenerator"]["State"] == "exited", 180)
-        copied = self("cp", "sensorgenerator:/var/lib/sensor-data/generator.json", str(self.folder / "generator.json"))
-        assert copied.returncode == 0, copied.stdout
-        return dict(json.loads((self.folder / "generator.json").read_text()))
-
-    def acknowledged(self) -> int:
-        """Records that Kafka acknowledged to the generator, in all of its runs."""
-        state = self.generator()
-        assert state["run"]["failed"] == 0
-        return int(state["earlier_runs"]["acknowledged"] + state["run"]["acknowledged"])
-
-    def closed(self) -> dict[str, Any]:
-        """The ledger's figures when it closes and no window is open any more."""
-
-        def closed() -> dict[str, Any]:
-            script = "python ledger/verify.py >&2; cat /tmp/result.json"
-            variables = ("--env", "WAIT=120", "--env", "RESULT_FILE=/tmp/result.json")
-            verify = self("run", "--rm", *variables, "verify", "sh", "-c", script, merged=False)
-            result = json.loads(verify.stdout.splitlines()[-1])  # after what the build of the image printed
-            assert result["closes"], result
-            assert result["figures"]["in_open_windows"] == 0
-            return dict(result["figures"])
-
-        return poll_until("the ledger", closed, 240)
 
 
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     """A copy of the files that git knows, so that an edit is no edit of this checkout."""
     folder = tmp_path_factory.mktemp("checkout") / "проект"
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, names.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(path.stat().st_mode & 0o700)
+    copy_of_the_checkout(folder)
     environment = {
         **os.environ,
         "COMPOSE_PROJECT_NAME": "sensors-e2e",
@@ -112,8 +40,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
         "WATERMARK_DURATION": f"{WATERMARK_SECONDS} seconds",
     }
-    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
-        pytest.skip("there is no Docker engine that answers")
+    need_docker()
     running = Compose(folder, environment)
     running("down", "--volumes")
     try:
@@ -139,6 +66,7 @@ def test_up_brings_everything_up_healthy(compose: Compose) -> None:
         elif name != "sensorgenerator":
             assert (state["State"], state["Health"]) == ("running", "healthy"), name
     assert requests.get(f"{ROUTER}/unified-console.html", timeout=30).ok
+    assert "Nothing was found. Checked: " in compose("run", "--rm", "doctor").stdout
 
 
 def test_the_folder_may_have_any_name(compose: Compose) -> None:
@@ -246,7 +174,11 @@ def test_a_job_that_refuses_to_start_is_unhealthy_and_is_not_restarted(compose: 
     assert compose.inspect("pyspark", ".RestartCount") == 0
     assert "docker compose logs pyspark" in compose.inspect("pyspark", ".State.Health.Log")[-1]["Output"]
     logs = compose("logs", "--no-log-prefix", "pyspark").stdout
-    assert logs.count("TRIGGER_INTERVAL (or trigger_interval) is 'soon'") == 1
+    reason = "TRIGGER_INTERVAL (or trigger_interval) is 'soon'"
+    assert logs.count(reason) == 1
+    assert re.search(
+        f"The windows job has refused to start at .*{re.escape(reason)}", compose("run", "--rm", "doctor").stdout
+    )
     del compose.environment["TRIGGER_INTERVAL"]
     compose.up()
 

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 import recompute
 from kafka import KafkaAdminClient
-from pipeline import Pipeline
+from kafka.admin import ConfigResource, ConfigResourceType
+from pipeline import RAW, Pipeline
+from repository import job_settings
+from service import contract
+from service.settings import checked
 from windows_job.sink import ExactlyOnceSink
 
 pytestmark = pytest.mark.timeout(900)
@@ -25,10 +29,12 @@ def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Pipeline)
         if not sink.is_committed(batch_id):
             sink.commit([(topic, "1", f'"{value}"') for value in values], token(batch_id))
 
+    given = {"KAFKA_BOOTSTRAP_SERVERS": stack.kafka, "KAFKA_PROGRESS_TOPIC": progress}
+    settings = checked(job_settings(), given)
     sinks = []
 
     def new_sink() -> ExactlyOnceSink:
-        sinks.append(ExactlyOnceSink(stack.kafka, [topic], progress, 30))
+        sinks.append(ExactlyOnceSink(settings, [topic], 30))
         return sinks[-1]
 
     try:
@@ -50,3 +56,13 @@ def test_a_batch_is_written_once_however_often_spark_repeats_it(stack: Pipeline)
             sink.close()  # or its thread would keep a core busy once the topics are gone
         with KafkaAdminClient(bootstrap_servers=stack.kafka) as admin:
             admin.delete_topics([topic, progress])
+
+
+def test_kafka_flushes_each_append_to_the_topics_that_a_transaction_consists_of(stack: Pipeline) -> None:
+    names = [*(topic.name for topic in contract.topics().values()), "__transaction_state"]
+    with KafkaAdminClient(bootstrap_servers=stack.kafka) as admin:
+        topics = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        found = admin.describe_configs(topics, config_filter="all")["topic"]
+    interval = {name: int(settings["flush.messages"]["value"]) for name, settings in found.items()}
+    assert interval.pop(RAW) == 2**63 - 1
+    assert interval == {name: 1 for name in names if name != RAW}

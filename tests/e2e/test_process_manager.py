@@ -3,7 +3,7 @@
 import psutil
 import pytest
 import requests
-from local_stack.manager import FOLDER_VARIABLE, MANAGER, NAME_VARIABLE
+from local_stack.manager import FOLDER_VARIABLE, NAME_VARIABLE
 from pipeline import AGGREGATED, RAW, REJECTED, Pipeline, poll_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -22,12 +22,6 @@ def members(stack: Pipeline) -> dict[str, psutil.Process]:
     return found
 
 
-def kill_manager(stack: Pipeline) -> None:
-    manager = members(stack)[MANAGER]
-    manager.kill()
-    poll_until("the process manager's end", lambda: not manager.is_running(), 10)
-
-
 def test_supervisors_that_were_suspended_or_terminated_run_again_after_make_up(stack: Pipeline) -> None:
     url = f"{stack.router}/druid/indexer/v1/supervisor"
     for name, change in ((RAW, "suspend"), (AGGREGATED, "terminate"), (REJECTED, "suspend")):
@@ -38,8 +32,26 @@ def test_supervisors_that_were_suspended_or_terminated_run_again_after_make_up(s
     stack.verify()
 
 
+def test_the_doctor_names_a_process_that_a_signal_has_stopped(stack: Pipeline) -> None:
+    poll_until("a stack without findings", lambda: stack.make("doctor").returncode == 0, 120)
+    kafka = psutil.Process(stack.processes()["kafka0"])
+    kafka.suspend()
+    try:
+        doctor = stack.make("doctor")
+    finally:
+        kafka.resume()
+    assert doctor.returncode != 0
+    sentence = f"kafka0 was stopped by a signal: `kill -CONT {kafka.pid}` lets it go on."
+    assert sentence in doctor.stdout.splitlines()
+    assert "does not answer" not in doctor.stdout  # it is said once
+    poll_until("a stack without findings", lambda: stack.make("doctor").returncode == 0, 120)
+
+
 def test_every_verb_finds_what_a_killed_process_manager_left(stack: Pipeline) -> None:
-    kill_manager(stack)
+    stack.kill_manager()
+    doctor = stack.make("doctor")
+    assert doctor.returncode != 0
+    assert "The process manager was killed" in doctor.stdout
     status = stack.make("status")
     assert status.returncode != 0
     assert "The process manager was killed" in status.stdout
@@ -50,13 +62,13 @@ def test_every_verb_finds_what_a_killed_process_manager_left(stack: Pipeline) ->
     stack.started("run", SCRIPT_DURATION="5")
     stack.verify()
 
-    kill_manager(stack)
+    stack.kill_manager()
     stack.started("down")
     assert not members(stack)
     stack.started("up", SCRIPT_DURATION="0")
     stack.verify()
 
-    kill_manager(stack)
+    stack.kill_manager()
     stack.started("reset")
     assert not members(stack)
     assert not stack.folder.exists()

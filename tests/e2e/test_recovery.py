@@ -31,9 +31,9 @@ def test_nothing_is_lost_or_doubled_by_malformed_records_a_restart_and_a_killed_
 
     stack.started("down")
     assert not stack.is_healthy()
-    stack.started("up", SCRIPT_DURATION="45")
+    stack.started("up", SCRIPT_DURATION="25")
     stack.kill_job()
-    stack.started("run", SCRIPT_DURATION="45")  # follows the generator that is running
+    stack.started("run", SCRIPT_DURATION="25")  # follows the generator that is running
 
     after, sent = stack.closed(), stack.acknowledged() - sent_before
     assert after["rejected"] - before["rejected"] == len(MALFORMED)
