@@ -7,13 +7,15 @@ INSTALLED := $(VENV)/python
 STACK := $(INSTALLED) -E -X utf8 local/stack.py
 INSTALL = $(PYTHON) -E -X utf8 local/install.py
 PYTEST := $(INSTALLED) -m pytest
+# Most tests wait for something. A file's tests run in one process, one after the other.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 # A package has the same version everywhere: uv resolves all folders together first, and then each folder with these versions.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install packages run up status verify down reset lint format render unit integration e2e test chaos \
-  test-docker bench requirements
+.PHONY: help install packages run up doctor status verify down reset lint format render unit integration e2e test chaos \
+  test-docker test-cluster bench requirements
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,10 +35,13 @@ run: install ## start everything and show the counts until the generator has fin
 up: install ## start everything in the background; returns when all services are healthy
 	@$(STACK) up
 
+doctor: ## name what is wrong with this machine, the settings or the running stack, each with its remedy
+	@$(INSTALL) --check; code=$$?; if [ -e $(INSTALLED) ]; then $(STACK) doctor || code=$$?; fi; exit $$code
+
 status: $(INSTALLED) ## show the health, the memory, the counts and the lag of every service
 	@$(STACK) status
 
-verify: $(INSTALLED) ## check that every record is accounted for, in Kafka and in Druid; WAIT=60 waits up to 60 seconds
+verify: $(INSTALLED) ## check that every record is accounted for, in Kafka and in Druid; WAIT=60 waits, FULL=1 reads all again
 	@$(STACK) verify
 
 down: $(INSTALLED) ## stop everything and keep the data
@@ -46,7 +51,8 @@ reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the che
 	@$(STACK) reset
 
 lint: packages ## check format, code and types, and, with Spark, that the rendered files are up to date
-	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(INSTALLED) -m mypy && $(INSTALLED) schemas/render.py --check
+	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(INSTALLED) -m mypy && \
+	  $(INSTALLED) -m mypy --python-version 3.10 common pyspark && $(INSTALLED) schemas/render.py --check
 
 format: packages ## format the code and apply automatic fixes
 	@$(VENV)/ruff format && $(VENV)/ruff check --fix
@@ -54,16 +60,16 @@ format: packages ## format the code and apply automatic fixes
 render: packages ## write the files derived from schemas/, with Spark: Druid's specs, the README's table and others
 	@$(INSTALLED) schemas/render.py
 
-unit: packages ## run the unit tests: about two minutes, without Java
-	@$(PYTEST) tests/unit
+unit: packages ## run the unit tests, without Java: about a minute
+	@$(PYTEST) tests/unit $(TWO_AT_ONCE)
 
-integration: install ## test the windows job on a local Spark
-	@$(PYTEST) tests/integration
+integration: install ## test the windows job on Spark, and the services on a Kafka with a login
+	@$(PYTEST) tests/integration $(TWO_AT_ONCE)
 
 e2e: install ## test the whole pipeline on Kafka, Spark and Druid, on its own ports and in its own folder
-	@$(PYTEST) tests/e2e -m "not docker and not chaos"
+	@$(PYTEST) tests/e2e -m "not docker and not cluster and not chaos" $(TWO_AT_ONCE)
 
-test: lint unit integration e2e ## run lint, unit, integration and e2e: all except chaos and test-docker
+test: lint unit integration e2e ## run lint, unit, integration and e2e: all except chaos and those with Docker
 
 chaos: install ## kill, stop and restart services at random under load, verify every window; KILLS=30, SEED=...
 	@KILLS=$${KILLS:-30} $(PYTEST) -s tests/e2e -m chaos
@@ -71,14 +77,17 @@ chaos: install ## kill, stop and restart services at random under load, verify e
 test-docker: install ## start docker-compose.yml and test it; needs a Docker engine
 	@$(PYTEST) tests/e2e -m docker
 
+test-cluster: install ## start a cluster on this machine, without and with Docker, and kill its parts
+	@$(PYTEST) tests/e2e -m cluster
+
 bench: install ## compare this project with others, which takes hours; CASE=producer runs one case; ROUNDS=3
 	@$(INSTALLED) -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
 	@$(INSTALLED) benchmarks/bench.py
 
 requirements: ## pin the packages of every requirements.in with hashes; needs uv; UPGRADE=1 takes newer versions
 	@export UV_CUSTOM_COMPILE_COMMAND='make requirements  # uv pip compile --universal --python-version 3.11 --generate-hashes' \
-	  && all=.local/requirements.txt && mkdir -p .local && cat */requirements.txt requirements-dev.txt > $$all \
-	  && $(UV_COMPILE) $(if $(UPGRADE),--upgrade) */requirements.in requirements-dev.in -o $$all \
-	  && for file in */requirements.in requirements-dev.in; do \
+	  && all=.local/requirements.txt && mkdir -p .local && cat */requirements.txt tests/*/requirements.txt requirements-dev.txt > $$all \
+	  && $(UV_COMPILE) $(if $(UPGRADE),--upgrade) */requirements.in tests/*/requirements.in requirements-dev.in -o $$all \
+	  && for file in */requirements.in tests/*/requirements.in requirements-dev.in; do \
 	    cp $$all $${file%.in}.txt && $(UV_COMPILE) $$file -o $${file%.in}.txt || exit 1; \
 	  done
