@@ -90,7 +90,7 @@ class Pipeline:
     def verify(self, wait: int = 120, removed: Collection[str] = (), **settings: str) -> dict[str, Any]:
         """The ledger's figures by name. Fails when the ledger doesn't close, or retention cut topics but `removed`."""
         with tempfile.NamedTemporaryFile() as file:
-            done = self.make("verify", WAIT=str(wait), RESULT_FILE=file.name, **settings)
+            done = self.make("verify", timeout=wait + 280, WAIT=str(wait), RESULT_FILE=file.name, **settings)
             assert done.returncode == 0, done.stdout
             result = json.loads(Path(file.name).read_text())
         assert result["closes"], result
