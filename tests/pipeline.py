@@ -19,6 +19,7 @@ import pytest
 import recompute
 import requests
 from kafka import KafkaAdminClient
+from local_stack.manager import FOLDER_VARIABLE, NAME_VARIABLE
 from local_stack.paths import socket_path
 from repository import ROOT
 from supervisor.xmlrpc import SupervisorTransport
@@ -130,6 +131,16 @@ class Pipeline:
         with suppress(OSError):
             return {info["name"]: info["pid"] for info in self.manager().getAllProcessInfo() if info["pid"]}
         return {}
+
+    def members(self) -> dict[str, psutil.Process]:
+        """The processes of the stack by their names, one of each, whether the process manager runs or not."""
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):  # it has ended, or belongs to another user
+                environment = process.environ()
+                if environment.get(FOLDER_VARIABLE) == str(self.folder):
+                    found[environment[NAME_VARIABLE]] = process
+        return found
 
     def manager(self) -> Any:
         """The process manager, as it is called from outside."""

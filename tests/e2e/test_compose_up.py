@@ -140,14 +140,16 @@ def test_an_edited_constant_takes_effect_at_the_next_up_and_nothing_is_lost(comp
 
 
 def test_an_edit_of_a_servers_configuration_takes_effect_at_the_next_up(compose: Compose) -> None:
-    for path, line, service, where in (
+    edits = (
         ("kafka/server.properties", "log.cleaner.threads=2", "kafka0", "/opt/kafka/config/server.properties"),
         ("druid/cluster/query/router/runtime.properties", "druid.test=1", "router",
          "/tmp/conf/druid/cluster/query/router/runtime.properties"),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for path, line, _, _ in edits:
         with (compose.folder / path).open("a") as file:
             file.write(f"{line}\n")
-        compose.up()
+    compose.up()
+    for _, line, service, where in edits:
         assert line in compose("exec", "--no-TTY", service, "cat", where).stdout
 
 
@@ -221,7 +223,7 @@ def test_killed_containers_lose_nothing_and_double_nothing(compose: Compose) -> 
     compose.environment |= {"SCRIPT_DURATION": "3600", "SENSOR_INTERVAL": "0.1"}
     compose.up()
     servers = [name for name in compose.services() if name not in ONE_SHOTS]
-    for killed in (["kafka0"], ["pyspark"], ["indexer"], ["postgres", "zookeeper"], ["coordinator", "broker"], servers):
+    for killed in (["kafka0"], ["pyspark", "indexer"], ["postgres", "zookeeper", "coordinator", "broker"], servers):
         time.sleep(5)
         assert compose("kill", *killed).returncode == 0
         compose.up()

@@ -7,9 +7,11 @@ from service import contract
 pytestmark = pytest.mark.timeout(900)
 
 
-def test_reset_leaves_nothing(stack: Pipeline) -> None:
+def test_reset_leaves_nothing_even_if_the_process_manager_was_killed(stack: Pipeline) -> None:
     assert (stack.folder / "data").exists()
+    stack.kill_manager()
     stack.started("reset")
+    assert not stack.members()
     assert not stack.folder.exists()
 
 
