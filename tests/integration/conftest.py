@@ -5,12 +5,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from local_stack.java import java
 from local_stack.paths import JARS
-from processes import Start, free_ports, kill
+from processes import Broker, Start, free_ports, kill
 from pyspark.sql import SparkSession
 from repository import job_settings
 from stream import Stream
@@ -65,15 +66,22 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def kafka(start: Start, tmp_path: Path) -> str:
-    """The address of a broker, whose log is in tmp_path / "kafka"."""
+def broker(start: Start, tmp_path: Path) -> Broker:
+    """A broker that runs."""
     if not (JARS / "kafka.installed").exists():
         pytest.skip("there is no Kafka: `make install` fetches it")
     port, controller = free_ports(2)
-    configuration = tmp_path / "kafka.properties"
-    configuration.write_text(BROKER.format(port=port, controller=controller, folder=tmp_path / "kafka"))
+    configuration, log = tmp_path / "kafka.properties", tmp_path / "kafka"
+    configuration.write_text(BROKER.format(port=port, controller=controller, folder=log))
     command = [java(), "-Xmx256m", "-cp", f"{JARS / 'kafka'}/*"]
     tool = ["kafka.tools.StorageTool", "format", "--cluster-id", "MkU3OEVBNTcwNTJENDM2Qg", "--config"]
     assert start("format", *command, *tool, str(configuration)).wait(timeout=60) == 0
-    start("kafka", *command, "kafka.Kafka", str(configuration))
-    return f"127.0.0.1:{port}"
+    made = Broker(f"127.0.0.1:{port}", log, partial(start, "kafka", *command, "kafka.Kafka", str(configuration)))
+    made.start()
+    return made
+
+
+@pytest.fixture
+def kafka(broker: Broker) -> str:
+    """The address of a broker that runs."""
+    return broker.address
