@@ -9,13 +9,15 @@ from service.settings import from_constants
 # Script configuration
 num_entities = 200  # vehicles, 1 or more; each sends one reading per iteration
 sensor_interval = 5  # seconds from one iteration to the next, by the clock (:00, :05, ...); 0 sends without a pause
-script_duration = 60 * 15  # seconds that the script runs
+script_duration = 60 * 15  # seconds that the script runs, after the history
+history = ""  # readings of the past to send first, as fast as possible, as in "30 days"; empty: none
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
 kafka_client_properties = ""  # a file with Kafka's client properties, such as security.protocol; empty: none
 kafka_raw_topic = "sensor-data-raw"
 kafka_runs_topic = "sensor-data-runs"  # what each run has sent, for the ledger
+kafka_progress_topic = "sensor-data-progress"  # what the windows job has read, which must be all of a history
 kafka_generator_group_id = "sensor-data-generator"  # the consumer group in which generators share the vehicles
 
 # Records that may wait for Kafka's acknowledgement at a time. They bound the memory that a broker outage takes.

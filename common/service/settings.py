@@ -168,16 +168,21 @@ def parsed(parse: Callable[[Any], Any]) -> Any:
     return _field(parse)
 
 
-def duration(smallest_unit: str = "second") -> Any:
-    """A field of a duration in words, such as "90 seconds", in `smallest_unit` or a larger one; see milliseconds()."""
+def duration(smallest_unit: str = "second", *, optional: bool = False) -> Any:
+    """A field of a duration in words, such as "90 seconds", in `smallest_unit` or a larger one; see milliseconds().
+
+    With `optional`, an empty text stands for none.
+    """
     units = list(MILLISECONDS)[list(MILLISECONDS).index(smallest_unit) :]
 
     def parse(value: Any) -> str:
+        if optional and not str(value).strip():
+            return ""
         match = re.fullmatch(rf"\s*(\d+)\s+({'|'.join(units)})s?\s*", str(value))
         if not match or not 0 < int(match[1]) * MILLISECONDS[match[2]] <= LONGEST_DURATION:
             raise _NotAllowed(
                 f"a whole number above 0 and a unit ({', '.join(units[:-1])} or {units[-1]}),"
-                ' as in "90 seconds" or "1 minute"'
+                f' as in "90 seconds" or "1 minute"{", or empty" if optional else ""}'
             )
         return str(value)
 
