@@ -73,9 +73,16 @@ class History:
         None if a stop was requested, or if records were not delivered. Raises HistoryError, and KafkaError.
         """
         with self.job:
-            return self._send(on_progress)
+            tick = self._send_and_await(on_progress)
+        if tick is None:
+            return None
+        return self._send_until_now(tick, on_progress) * self.interval  # the time of the last questions, too
 
-    def _send(self, on_progress: OnProgress) -> float | None:
+    def _send_and_await(self, on_progress: OnProgress) -> int | None:
+        """Send all readings up to the present, and wait until live ones may follow; return the next tick.
+
+        None as for send().
+        """
         # Only then it is known which windows are closed.
         self._await_job(on_progress)
         if self.stop.is_requested():
@@ -90,7 +97,7 @@ class History:
             # What is unread now is not older than half the watermark duration. Whichever partition is read first, and
             # as long as live readings are not read for the other half, none of it is late.
             if tick == first or ((token := self.job.token()) and behind <= token["watermark_seconds"] / 2):
-                return tick * self.interval
+                return tick
             self._await_job(on_progress)
             if self.stop.is_requested():
                 return None
@@ -151,7 +158,7 @@ class History:
     def _await_job(self, on_progress: OnProgress) -> None:
         """Wait until the windows job has read what the raw topic has now, or until a stop is requested."""
         ends = self.job.ends()
-        moved = reported = time.monotonic()
+        moved, reported = time.monotonic(), -math.inf
         before = unread = self.job.unread(ends)
         while unread and not self.stop.is_requested():
             now = time.monotonic()

@@ -59,13 +59,14 @@ class Job:
         self.clock, self.kafka, self.rate = clock, kafka, rate
         self.read, self.at = 0.0, clock.now
         self.first_token = token
+        self.closing = 0.0  # seconds
         self.fails: list[Exception] = []
 
     def __enter__(self) -> "Job":
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.clock.sleep(self.closing)
 
     def ends(self) -> dict[str, int]:
         return {"0": self.kafka.sent, "1": 0}
@@ -158,6 +159,7 @@ def test_all_of_the_history_is_in_one_partition_and_live_readings_are_in_that_of
 def test_times_are_all_multiples_of_the_interval_from_the_begin_to_the_end(clock: Clock, interval: float) -> None:
     sender = Sender(clock, seconds=100 * interval, live=10 * interval, interval=interval)
     sender.kafka.send_takes = interval / 10
+    sender.job.closing = 3.5 * interval
     sender.send()
     first = -(-(NOW - 100 * interval) // interval) * interval
     times = sender.times(1)
@@ -179,8 +181,8 @@ def test_live_readings_wait_until_the_job_has_read_the_history(clock: Clock) -> 
     assert begins[0] == pytest.approx(NOW + 303, abs=1) and begins[0] % INTERVAL == pytest.approx(0, abs=0.01)
     assert end.elapsed == pytest.approx(20)  # after the history
     waits = [report for report in sender.reports if report.history and report.history.unread is not None]
-    assert len(waits) == 59  # every five seconds
-    assert waits[0].history == Progress("2026-11-25T10:00:00.000Z", unread=51_840 - 864)
+    assert len(waits) == 60 + 1  # every five seconds of the five minutes, and once for their own readings
+    assert waits[1].history == Progress("2026-11-25T10:00:00.000Z", unread=51_840 - 864)
     assert sender.times(1) == every(INTERVAL, NOW - 86_402 + 5, NOW + 318)
 
 
