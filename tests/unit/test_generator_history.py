@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import generator.history
@@ -16,6 +17,7 @@ from generator.sequence import Last
 from generator.stop import Stop
 from generator_run import Clock, settings
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from kafka_batches import partition_for
 from kafka_client.properties import Properties
 from service.state import iso_time
 
@@ -203,6 +205,65 @@ def test_the_rest_after_the_last_wait_is_at_most_half_the_watermark_duration(clo
         sender.job.unread = unread  # type: ignore[method-assign]
         sender.send()
         assert 1 + len(waits) == rounds
+
+
+class LateJob(Job):
+    """Reads one batch per second, of each partition as many records as `rates` says, and counts the late readings.
+
+    As Spark does: a reading is late if the watermark has reached the end of its window, and a batch leaves the
+    watermark at the newest time less the watermark duration.
+    """
+
+    rates = 60, 20
+
+    def __init__(self, clock: Clock, kafka: Kafka, waits_for_it: bool = True) -> None:
+        super().__init__(clock, kafka)
+        self.waits_for_it = waits_for_it
+        self.offsets, self.watermark, self.newest, self.late, self.batches = [0, 0], 0.0, 0.0, 0, 0
+        kafka.after = self.advance
+
+    def advance(self) -> None:
+        while self.at + 1 <= self.clock.now:
+            self.at += 1
+            self.batch()
+
+    def batch(self) -> None:
+        for partition, rate in enumerate(self.rates):
+            records = self.in_partition(partition)[self.offsets[partition] :][:rate]
+            self.offsets[partition] += len(records)
+            for record in records:
+                time = datetime.fromisoformat(json.loads(record)["time"]).timestamp()
+                self.late += time // 60 * 60 + 60 <= self.watermark
+                self.newest = max(self.newest, time)
+        self.watermark = self.newest - 180
+        self.batches += 1
+
+    def in_partition(self, partition: int) -> list[bytes]:
+        both = zip(self.kafka.records, self.kafka.partitions, strict=True)
+        return [value for (key, value), to in both if (partition_for(key, 2) if to is None else to) == partition]
+
+    def ends(self) -> dict[str, int]:
+        return {str(partition): len(self.in_partition(partition)) for partition in (0, 1)}
+
+    def unread(self, ends: dict[str, int]) -> int:
+        self.advance()
+        unread = sum(max(0, end - self.offsets[int(partition)]) for partition, end in ends.items())
+        return unread if self.waits_for_it else 0
+
+
+@pytest.mark.parametrize(("partition", "waits", "any_late"), [(0, True, False), (None, True, True), (0, False, True)])
+def test_no_reading_is_late_in_one_partition_with_live_readings_that_wait(
+    partition: int | None, waits: bool, any_late: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator.history, "PARTITION", partition)
+    sender = Sender(clock, seconds=3600, live=600)
+    sender.history.job = job = LateJob(clock, sender.kafka, waits)  # type: ignore[assignment]
+    end = sender.send()
+    assert end.problem is None and end.iteration == 120
+    while sum(job.offsets) < end.sent:
+        job.batch()
+    assert job.batches > 3600 / INTERVAL * VEHICLES / sum(job.rates)
+    assert (job.late > 0) == any_late
 
 
 def test_nothing_is_sent_before_the_job_has_read_what_the_topic_has(clock: Clock) -> None:
