@@ -83,11 +83,11 @@ class History:
 
         None as for send().
         """
-        # Only then it is known which windows are closed.
+        # Only then is it known which windows are closed.
         self._await_job(on_progress)
         if self.stop.is_requested():
             return None
-        tick = self._first_tick()
+        tick, caught_up = self._first_tick(), math.inf
         while True:
             first, behind = tick, time.time() - tick * self.interval
             tick = self._send_until_now(first, on_progress)
@@ -98,7 +98,13 @@ class History:
             # as long as live readings are not read for the other half, none of it is late.
             if tick == first or ((token := self.job.token()) and behind <= token["watermark_seconds"] / 2):
                 return tick
+            if time.monotonic() - caught_up >= WAIT_FOR_PROGRESS:
+                raise HistoryError(
+                    f"For {WAIT_FOR_PROGRESS} s, the windows job has been more than half its watermark duration behind:"
+                    " live readings might be late. Raise WATERMARK_DURATION (or watermark_duration in pyspark.py)."
+                )
             self._await_job(on_progress)
+            caught_up = min(caught_up, time.monotonic())
             if self.stop.is_requested():
                 return None
 

@@ -88,6 +88,10 @@ class Run:
         problem = self._send_history(self.history, on_progress) if self.history else None
         start = last_progress = time.monotonic()
         iteration = 0
+
+        def report() -> None:
+            on_progress(self._report(iteration, time.monotonic() - start))
+
         while not problem and not self.stop.is_requested() and time.monotonic() - start < duration:
             due = until_next(time.time(), interval) + time.monotonic()
             if self.faults:
@@ -97,12 +101,8 @@ class Run:
             iteration += 1
             if interval >= 1 or time.monotonic() - last_progress >= 1:
                 last_progress = time.monotonic()
-                on_progress(self._report(iteration, last_progress - start))
-            end = min(due, start + duration)
-            while end - time.monotonic() > REPORT_INTERVAL and not self.stop.is_requested():
-                self.stop.wait(REPORT_INTERVAL)
-                on_progress(self._report(iteration, time.monotonic() - start))
-            self.stop.wait(end - time.monotonic())
+                report()
+            self._wait(min(due, start + duration), report)
         if self.faults:
             # At the end of a run all readings held back are due. Only a stopped run leaves some to flush().
             self.deliveries.send(self.faults.due(time.monotonic() - start))
@@ -122,8 +122,15 @@ class Run:
             return None if self.stop.is_requested() else "Readings of the history were not delivered."
         if self.faults:
             self.faults.resume_from({vehicle.entity: vehicle.seq for vehicle in self.fleet.vehicles})
-        self.stop.wait(due - time.time())
+        self._wait(due - time.time() + time.monotonic(), lambda: on_progress(self._report(0, 0)))
         return None
+
+    def _wait(self, end: float, report: Callable[[], None]) -> None:
+        """Wait until `end`, by the monotonic clock, with a report every REPORT_INTERVAL seconds."""
+        while end - time.monotonic() > REPORT_INTERVAL and not self.stop.is_requested():
+            self.stop.wait(REPORT_INTERVAL)
+            report()
+        self.stop.wait(end - time.monotonic())
 
     def _send_with_faults(self, faults: Faults, elapsed: float) -> None:
         """Send one iteration, `elapsed` seconds after the start."""

@@ -10,6 +10,7 @@ import generator.history
 import generator.run
 import generator.stop
 import pytest
+from generator.faults import Faults, Shares
 from generator.fleet import Fleet, Record
 from generator.history import PARTITION, WAIT_FOR_PROGRESS, History, Progress, first_open_window
 from generator.run import Report, Run
@@ -19,6 +20,7 @@ from generator_run import Clock, settings
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from kafka_batches import partition_for
 from kafka_client.properties import Properties
+from recompute import is_reading
 from service.state import iso_time
 
 NOW = 1_795_600_802.0  # 2026-11-25T10:00:02Z
@@ -266,6 +268,31 @@ def test_no_reading_is_late_in_one_partition_with_live_readings_that_wait(
     assert (job.late > 0) == any_late
 
 
+def test_a_job_that_stays_behind_ends_the_run_with_one_sentence(clock: Clock) -> None:
+    sender = Sender(clock, token={"watermark": 0, "newest": 0, "window_seconds": 5, "watermark_seconds": 5})
+    asked: list[float] = []
+
+    def unread(_ends: Any) -> int:
+        asked.append(clock.now)
+        clock.sleep(0 if sender.kafka.sent == 0 else 8)  # longer than half of 5 s, and than an interval
+        return 0
+
+    sender.job.unread = unread  # type: ignore[method-assign]
+    end = sender.send()
+    assert end.problem == (
+        "For 600 s, the windows job has been more than half its watermark duration behind: live readings might be late."
+        " Raise WATERMARK_DURATION (or watermark_duration in pyspark.py)."
+    )
+    assert asked[-1] - NOW == pytest.approx(600, abs=16)
+
+
+def test_the_wait_for_the_first_live_readings_is_reported(clock: Clock) -> None:
+    sender = Sender(clock, seconds=7200, live=0, interval=60)
+    sender.send()
+    waits = [report for report in sender.reports if not report.history]
+    assert waits == [Report(0, 0, 360, 360)] * 11  # until 10:01:00
+
+
 def test_nothing_is_sent_before_the_job_has_read_what_the_topic_has(clock: Clock) -> None:
     sender = Sender(clock, rate=10)
     sender.kafka.send([(b"9", b"{}")] * 100)  # of somebody else
@@ -342,6 +369,21 @@ def test_records_that_are_not_delivered_end_the_run(clock: Clock) -> None:
     end = sender.send()
     assert end.problem == "Readings of the history were not delivered."
     assert (end.iteration, end.failed) == (0, 1)
+
+
+def test_faults_are_injected_into_live_readings_only(clock: Clock) -> None:
+    sender = Sender(clock, live=100)
+    sender.run.faults = Faults(Shares(malformed=0.5), late_by=300, out_of_order_by=2, duration=100)
+    end = sender.send()
+    values = [value for _, value in sender.kafka.records]
+    records = [json.loads(value) if value.endswith(b"}") else None for value in values]
+    live = end.iteration * VEHICLES
+    assert all(is_reading(record, VEHICLES) for record in records[:-live])
+    seqs = [(record["entity"], record["seq"]) for record in records if is_reading(record, VEHICLES)]
+    of_vehicles = [[seq for vehicle, seq in seqs if vehicle == entity] for entity in range(1, VEHICLES + 1)]
+    assert end.injected and end.injected["readings"] == len(seqs) - (end.sent - live)
+    # The first malformed record comes after the history, so it leaves a gap.
+    assert end.injected["gaps"] == sum(max(found) - min(found) + 1 - len(found) for found in of_vehicles) > 0
 
 
 def test_a_restart_goes_on_where_each_vehicle_was(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
