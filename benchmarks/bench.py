@@ -1,7 +1,7 @@
 """Measure this project beside others, on the same data: see README.md and `make bench`.
 
 The contenders of a case run in turns, round by round, so that other load on the machine affects all alike; results are
-medians of the rounds. The cases freshness, sustained, growth and history run the whole stack.
+medians of the rounds. The cases freshness, sustained, growth, history and backfill run the whole stack.
 """
 
 import os
@@ -26,6 +26,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import case_backfill
 import case_growth
 import case_history
 import case_ledger
@@ -146,6 +147,7 @@ CASES: dict[str, Callable[[], list[Row]]] = {
     "sustained": case_live.sustained,
     "growth": case_growth.growth,
     "history": case_history.history,
+    "backfill": case_backfill.backfill,
     "ledger": case_ledger.ledger,
 }
 

@@ -147,13 +147,17 @@ class LiveStack:
         """Readings that the windows job has not read yet. Raises Unhealthy."""
         return self._pipeline.job_lag(self._pipeline.job_state())
 
+    def generator(self) -> Row:
+        """The generator's state file. Raises OSError before there is one."""
+        file = services(self._environment)[GENERATOR].state_file
+        assert file
+        return state.read(file)
+
     def stop_generator(self) -> None:
         """Stop the generator if it runs. Raises WrongResult unless every record of its run is acknowledged."""
         if GENERATOR in self.processes():
             manager.rpc().stopProcess(GENERATOR, True)
-        file = services(self._environment)[GENERATOR].state_file
-        assert file
-        generator = state.read(file)
+        generator = self.generator()
         say(f"the generator: {describe_run(generator)}")
         if generator["state"] not in ("finished", "stopped") or generator["run"]["failed"]:
             raise WrongResult(f"the generator did not deliver every record: {generator}")

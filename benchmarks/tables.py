@@ -168,6 +168,16 @@ def history(result: Row) -> str:
     return listed(result, columns)
 
 
+def backfill(result: Row) -> str:
+    """A line per mark that a history reaches."""
+    columns = {
+        f"{result['rows'][0]['readings']:,} readings of the past": lambda row: row["what"],
+        "seconds after the start of the generator": rounded("seconds"),
+        "readings/s": count("readings/s"),
+    }
+    return listed(result, columns)
+
+
 def ledger(result: Row) -> str:
     """A line per verification."""
     columns = {
@@ -230,6 +240,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "sustained": lambda results: sustained(results["sustained"]),
     "growth": lambda results: growth(results["growth"]),
     "history": lambda results: history(results["history"]),
+    "backfill": lambda results: backfill(results["backfill"]),
     "ledger": lambda results: ledger(results["ledger"]),
     "summary": summary,
 }

@@ -141,6 +141,29 @@ def share() -> Any:
     return _field(parse)
 
 
+def speed() -> Any:
+    """A field of how many times as fast as real time: 0 for as fast as possible, or 1 or more, as a float."""
+
+    def parse(value: Any) -> float:
+        number = _number(value)
+        if number != 0 and not 1 <= number < math.inf:
+            raise _NotAllowed("0 (as fast as possible), or a number of 1 (as recorded) or more")
+        return number
+
+    return _field(parse)
+
+
+def one_of(*texts: str) -> Any:
+    """A field of one of these texts."""
+
+    def parse(value: Any) -> str:
+        if value not in texts:
+            raise _NotAllowed(f"{', '.join(map(repr, texts[:-1]))} or {texts[-1]!r}")
+        return str(value)
+
+    return _field(parse)
+
+
 def boolean() -> Any:
     """A field of a bool: true or false, in any case."""
 
@@ -168,16 +191,21 @@ def parsed(parse: Callable[[Any], Any]) -> Any:
     return _field(parse)
 
 
-def duration(smallest_unit: str = "second") -> Any:
-    """A field of a duration in words, such as "90 seconds", in `smallest_unit` or a larger one; see milliseconds()."""
+def duration(smallest_unit: str = "second", *, optional: bool = False) -> Any:
+    """A field of a duration in words, such as "90 seconds", in `smallest_unit` or a larger one; see milliseconds().
+
+    With `optional`, an empty text stands for none.
+    """
     units = list(MILLISECONDS)[list(MILLISECONDS).index(smallest_unit) :]
 
     def parse(value: Any) -> str:
+        if optional and not str(value).strip():
+            return ""
         match = re.fullmatch(rf"\s*(\d+)\s+({'|'.join(units)})s?\s*", str(value))
         if not match or not 0 < int(match[1]) * MILLISECONDS[match[2]] <= LONGEST_DURATION:
             raise _NotAllowed(
                 f"a whole number above 0 and a unit ({', '.join(units[:-1])} or {units[-1]}),"
-                ' as in "90 seconds" or "1 minute"'
+                f' as in "90 seconds" or "1 minute"{", or empty" if optional else ""}'
             )
         return str(value)
 

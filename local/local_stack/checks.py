@@ -119,6 +119,8 @@ def describe_run(generator: Mapping[str, Any]) -> str:
     counts = f"{run['sent']} sent, {run['acknowledged']} acknowledged, {run['failed']} failed"
     if generator["state"] != "sending":
         return f"{generator['state']}: {counts}"
+    if history := run.get("history"):
+        return f"history up to {history['reached'] or 'its begin'}: {counts}"
     return f"iteration {run['iteration']}: {counts}, {run['elapsed_seconds']:.0f} of {run['duration_seconds']:g} s"
 
 

@@ -53,17 +53,26 @@ class Deliveries:
         self.failed = 0
         self.last_error: BaseException | None = None
 
-    def send(self, records: Iterable[Record]) -> None:
-        """Hand records to the producer, in order. Waits while `max_in_flight` records have no result yet."""
+    def send(self, records: Iterable[Record], to: int | None = None) -> None:
+        """Hand records to the producer, in order. Waits while `max_in_flight` records have no result yet.
+
+        The key chooses the partition of each record; with `to`, all go to the partition of that number. Kafka keeps the
+        order within a partition only.
+        """
         records = iter(records)
+        one = None if to is None else TopicPartition(self._topic, to)
         while block := list(islice(records, min(BLOCK, self._max_in_flight))):
-            self.settle()
-            while self._without_result() + len(block) > self._max_in_flight and not self._stopping():
-                self._in_flight[0].wait(timeout=0.2)
-                self.settle()
+            self.await_results(of_all_but=self._max_in_flight - len(block))
             self.sent += len(block)
-            for partition, those in self._by_partition(block).items():
+            for partition, those in ({one: block} if one else self._by_partition(block)).items():
                 self._in_flight += append(self._producer, partition, those)
+
+    def await_results(self, of_all_but: int = 0) -> None:
+        """Wait until all records have a result, `of_all_but` of them excepted, or until a stop is requested."""
+        self.settle()
+        while self._without_result() > of_all_but and not self._stopping():
+            self._in_flight[0].wait(timeout=0.2)
+            self.settle()
 
     def settle(self) -> None:
         """Count the records that have a result by now."""

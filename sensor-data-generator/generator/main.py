@@ -18,7 +18,7 @@ from service import log
 from service.settings import BadSetting
 
 from generator.delivery import connect
-from generator.fleet import Share
+from generator.fleet import WHOLE, Share
 from generator.membership import Member
 from generator.processes import end_with_the_main_process, run_processes, unblock_signals
 from generator.run import Report, prepare
@@ -48,6 +48,10 @@ def run_generator(constants: Settings) -> int:
     except BadSetting as error:
         logger.error("%s", error)
         return 2
+    if settings.replay_file:  # the processes of a simulated fleet need no DuckDB
+        from generator.replay.main import run_replay  # noqa: PLC0415
+
+        return run_replay(settings)
     try:
         instance = claim(settings.state_file)
         state_file = StateFile(instance.path, settings.script_duration)
@@ -143,14 +147,24 @@ def _send_parts(
     while part:
         if elapsed or part.share.of > 1:
             logger.info("sends the vehicles of share %d of %d", part.share.number + 1, part.share.of)
-        rest = replace(settings, script_duration=max(0.0, settings.script_duration - elapsed))
-        whole = partial(report.followed_by, begin=elapsed)
+        history = "" if report.iteration else settings.history  # which goes on if its part has ended too early
+        if history and part.share != WHOLE:
+            return report, (
+                f"{part.share.of} generators share the vehicles: one alone sends a history. Stop the others, or unset"
+                " HISTORY (or history)."
+            )
+        rest = replace(settings, script_duration=max(0.0, settings.script_duration - elapsed), history=history)
+        whole, part_begin = partial(report.followed_by, begin=elapsed), time.monotonic()
 
         def report_whole(latest: Report, whole: Callable[[Report], Report] = whole) -> None:
             on_progress(whole(latest))
 
         latest, died = _send(rest, part, part_ended, report_whole)
         report = whole(latest)
+        if history:  # script_duration begins after it
+            begin += time.monotonic() - part_begin - latest.elapsed
+        if latest.problem:
+            return report, latest.problem
         if member.is_over() and not ended.is_requested():
             logger.info("the vehicles are shared anew among the generators")
         member.give_back()
@@ -191,6 +205,16 @@ def _send(
 def _on_progress(settings: Settings, state_file: StateFile, run_log: RunLog, report: Report) -> None:
     state_file.update("sending", report)  # first: the log must not be ahead of it
     run_log.update(report)
+    if history := report.history:
+        logger.info(
+            "history%s: %d sent, %d acknowledged, %d failed; %s",
+            history.reached and f" up to {history.reached}",
+            report.sent,
+            report.acknowledged,
+            report.failed,
+            history,
+        )
+        return
     logger.info(
         "iteration %d: %d sent, %d acknowledged, %d failed, %.0f of %g s",
         report.iteration,

@@ -1,16 +1,22 @@
-"""The run of one process: in each iteration, it sends a reading of every vehicle."""
+"""The run of one process: after the history, if there is one, it sends a reading of every vehicle in each iteration."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from kafka_client import explained
 from service.state import utc_now
 
 from generator.delivery import Deliveries
 from generator.faults import Faults
 from generator.fleet import Fleet, Share
+from generator.history import History, HistoryError, Progress
+from generator.job import WindowsJob
+from generator.sequence import last_readings
 from generator.settings import Settings
 from generator.stop import Stop
 
@@ -24,13 +30,15 @@ class Report(NamedTuple):
     """The progress of a run, of one process or of all."""
 
     iteration: int = 0
-    elapsed: float = 0  # seconds since the start
+    elapsed: float = 0  # seconds since the start, or since the end of the history
     sent: int = 0
     acknowledged: int = 0
     failed: int = 0
     injected: dict[str, Any] | None = None  # Faults.injected(); None without faults
     last_error: str | None = None
     ended: bool = False  # the last report of a worker process
+    history: Progress | None = None  # while it is sent
+    problem: str | None = None  # why the run ended before its time
 
     def followed_by(self, later: "Report", begin: float) -> "Report":
         """The report of a run in parts: this one's, and a later one that began `begin` seconds after the run."""
@@ -43,6 +51,8 @@ class Report(NamedTuple):
             self.failed + later.failed,
             sum_of_counts(counts),
             later.last_error or self.last_error,
+            history=later.history,
+            problem=later.problem,
         )
 
 
@@ -67,6 +77,7 @@ class Run:
     faults: Faults | None
     deliveries: Deliveries
     stop: Stop
+    history: History | None = None
 
     def send(self, on_progress: Callable[[Report], None]) -> Report:
         """Send readings until the end of the run and return the final report.
@@ -74,9 +85,14 @@ class Run:
         `on_progress` gets a report after each iteration and every REPORT_INTERVAL seconds, but at most one per second.
         """
         interval, duration = self.settings.sensor_interval, self.settings.script_duration
+        problem = self._send_history(self.history, on_progress) if self.history else None
         start = last_progress = time.monotonic()
         iteration = 0
-        while not self.stop.is_requested() and time.monotonic() - start < duration:
+
+        def report() -> None:
+            on_progress(self._report(iteration, time.monotonic() - start))
+
+        while not problem and not self.stop.is_requested() and time.monotonic() - start < duration:
             due = until_next(time.time(), interval) + time.monotonic()
             if self.faults:
                 self._send_with_faults(self.faults, time.monotonic() - start)
@@ -85,18 +101,36 @@ class Run:
             iteration += 1
             if interval >= 1 or time.monotonic() - last_progress >= 1:
                 last_progress = time.monotonic()
-                on_progress(self._report(iteration, last_progress - start))
-            end = min(due, start + duration)
-            while end - time.monotonic() > REPORT_INTERVAL and not self.stop.is_requested():
-                self.stop.wait(REPORT_INTERVAL)
-                on_progress(self._report(iteration, time.monotonic() - start))
-            self.stop.wait(end - time.monotonic())
+                report()
+            self._wait(min(due, start + duration), report)
         if self.faults:
             # At the end of a run all readings held back are due. Only a stopped run leaves some to flush().
             self.deliveries.send(self.faults.due(time.monotonic() - start))
             self.deliveries.send(self.faults.flush())
         self.deliveries.close(WAIT_FOR_ACKNOWLEDGEMENTS)
-        return self._report(iteration, time.monotonic() - start)
+        return self._report(iteration, time.monotonic() - start)._replace(problem=problem)
+
+    def _send_history(self, history: History, on_progress: Callable[[Report], None]) -> str | None:
+        """Send the history, and wait until the first iteration after it is due. What prevents that, None if nothing."""
+        try:
+            due = history.send(lambda progress: on_progress(self._report(0, 0)._replace(history=progress)))
+        except HistoryError as error:
+            return str(error)
+        except KafkaError as error:
+            return explained(self.settings.kafka, error) or f"The history can't be sent: {error}"
+        if due is None:
+            return None if self.stop.is_requested() else "Readings of the history were not delivered."
+        if self.faults:
+            self.faults.resume_from({vehicle.entity: vehicle.seq for vehicle in self.fleet.vehicles})
+        self._wait(due - time.time() + time.monotonic(), lambda: on_progress(self._report(0, 0)))
+        return None
+
+    def _wait(self, end: float, report: Callable[[], None]) -> None:
+        """Wait until `end`, by the monotonic clock, with a report every REPORT_INTERVAL seconds."""
+        while end - time.monotonic() > REPORT_INTERVAL and not self.stop.is_requested():
+            self.stop.wait(REPORT_INTERVAL)
+            report()
+        self.stop.wait(end - time.monotonic())
 
     def _send_with_faults(self, faults: Faults, elapsed: float) -> None:
         """Send one iteration, `elapsed` seconds after the start."""
@@ -128,8 +162,15 @@ def prepare(settings: Settings, share: Share, last: Mapping[int, int], producer:
         faults = Faults(settings.shares, settings.late_by, settings.out_of_order_by, settings.script_duration, seed)
         faults.resume_from(last)
     max_in_flight = max(1, settings.max_in_flight // settings.processes)
-    deliveries = Deliveries(producer, settings.kafka_raw_topic, max_in_flight, stop.is_requested)
-    return Run(settings, fleet, faults, deliveries, stop)
+    topic = settings.kafka_raw_topic
+    deliveries = Deliveries(producer, topic, max_in_flight, stop.is_requested)
+    history = None
+    if settings.history:
+        job = WindowsJob(settings.kafka, topic, settings.kafka_progress_topic)
+        newest = partial(last_readings, settings.kafka, topic, settings.num_entities)
+        seconds, interval = settings.history_seconds, settings.sensor_interval
+        history = History(seconds, interval, fleet, deliveries, job, newest, stop)
+    return Run(settings, fleet, faults, deliveries, stop, history)
 
 
 def until_next(moment: float, interval: float) -> float:

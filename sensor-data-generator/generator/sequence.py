@@ -1,15 +1,18 @@
-"""The last sequence number of each vehicle, read from the end of the raw topic, so that a new run continues from it."""
+"""The last reading of each vehicle, read from the end of the raw topic, so that a new run continues from it."""
 
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaTimeoutError, UnsupportedCodecError
 from kafka_client import KafkaClient
+from service import contract
 
 # Others may send to the topic too. To continue from a seq near the end of 64 bits would leave no numbers.
 HIGHEST_SEQ = 2**62
@@ -20,11 +23,25 @@ _WHOLE_NUMBER = re.compile("[1-9][0-9]{0,17}")
 logger = logging.getLogger(__name__)
 
 
-def last_seq(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int, int]:
-    """The highest `seq` found of each vehicle 1..num_entities; vehicles without one are missing.
+class Last(NamedTuple):
+    """The newest that the topic has of a vehicle; the three may be of different readings."""
 
-    Reads the newest committed records of each partition, and twice as many until every vehicle is found or all records
-    are read. Raises KafkaError when Kafka can't be reached or stops answering.
+    seq: int
+    time: int  # event time, milliseconds since the epoch; 0 if no reading has one
+    sent: int  # Kafka's timestamp of the newest record, milliseconds since the epoch
+
+
+def last_seq(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int, int]:
+    """The highest `seq` found of each vehicle 1..num_entities, as last_readings() finds it."""
+    return {entity: last.seq for entity, last in last_readings(kafka, topic, num_entities).items()}
+
+
+def last_readings(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int, Last]:
+    """The last reading of each vehicle 1..num_entities; vehicles without one are missing.
+
+    Reads the newest committed records of each partition, and twice as many until every vehicle is found, or all records
+    are read. A vehicle's history may be in one partition, and its live readings in another. So all are read back to the
+    time at which the last reading found was sent. Raises KafkaError when Kafka can't be reached or stops answering.
     """
     consumer = KafkaConsumer(
         **kafka.options(),
@@ -33,29 +50,38 @@ def last_seq(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int, int
         enable_auto_commit=False,
         allow_auto_create_topics=False,
     )
+    ahead = contract.topics()["raw"].schema["properties"]["time"]["x-seconds-ahead"] * 1000
     try:
         partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
         first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-        found: dict[int, int] = {}
+        found: dict[int, Last] = {}
         # A stopped run with faults ends with the readings it held back, which are older than those before them.
         tail = 2 * num_entities + 20_000
         while True:
             starts = {p: max(first[p], end[p] - tail) for p in partitions}
+            read_since = 0.0  # Kafka's timestamp after which every partition is read
             for partition, start in starts.items():
-                for value in _values(consumer, partition, start, end[partition]):
-                    reading = _entity_and_seq(value)
-                    if reading and 1 <= reading[0] <= num_entities:
-                        entity, seq = reading
-                        found[entity] = max(seq, found.get(entity, 0))
-            if len(found) == num_entities or starts == first:
+                begin = None
+                for record in records_of(consumer, partition, start, end[partition]):
+                    begin = record.timestamp if begin is None else begin
+                    if (reading := _reading(record.value)) and 1 <= reading[0] <= num_entities:
+                        entity, seq, at = reading
+                        last = found.get(entity, Last(0, 0, 0))
+                        on_time = at if at <= record.timestamp + ahead else 0  # or the job has rejected it
+                        latest = max(seq, last.seq), max(on_time, last.time), max(record.timestamp, last.sent)
+                        found[entity] = Last(*latest)
+                if start > first[partition]:
+                    read_since = max(read_since, math.inf if begin is None else begin)
+            complete = len(found) == num_entities and all(last.sent > read_since for last in found.values())
+            if complete or starts == first:
                 return found
             tail *= 2
     finally:
         consumer.close()
 
 
-def _values(consumer: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> Iterator[bytes | None]:
-    """The values of the records from `start` up to `end`, exclusive. Raises KafkaError."""
+def records_of(consumer: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> Iterator[Any]:
+    """The records from `start` up to `end`, exclusive, as kafka-python has them. Raises KafkaError."""
     consumer.assign([partition])
     consumer.seek(partition, start)
     position, moved = start, time.monotonic()
@@ -72,17 +98,29 @@ def _values(consumer: KafkaConsumer, partition: TopicPartition, start: int, end:
             position, moved = reached, time.monotonic()
         elif time.monotonic() - moved > IDLE_TIMEOUT:
             raise KafkaTimeoutError(f"Kafka returned no record of {partition.topic} for {IDLE_TIMEOUT} s")
-        yield from (record.value for record in records)
+        yield from records
 
 
-def _entity_and_seq(value: bytes | None) -> tuple[int, int] | None:
-    """(entity, seq) of a record's value; None where it has no such vehicle or no such seq."""
+def _reading(value: bytes | None) -> tuple[int, int, int] | None:
+    """(entity, seq, time) of a record's value; None where it has no such vehicle or no such seq.
+
+    The time is in milliseconds since the epoch, 0 if there is none.
+    """
     try:
         record = json.loads(value or b"null")
         entity, seq = _number(record["entity"]), record["seq"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return (entity, seq) if entity is not None and type(seq) is int and seq <= HIGHEST_SEQ else None
+    if entity is None or type(seq) is not int or seq > HIGHEST_SEQ:
+        return None
+    return entity, seq, _milliseconds(record.get("time"))
+
+
+def _milliseconds(iso: Any) -> int:
+    try:
+        return round(datetime.fromisoformat(iso).timestamp() * 1000)
+    except (ValueError, TypeError, OverflowError):
+        return 0
 
 
 def _number(entity: Any) -> int | None:

@@ -18,8 +18,10 @@ class Settings(KafkaSettings):
     num_entities: int = settings.whole_number(minimum=1)
     sensor_interval: float = settings.seconds()
     script_duration: float = settings.seconds()
+    history: str = settings.duration(optional=True)
     kafka_raw_topic: str = settings.text()
     kafka_runs_topic: str = settings.text()
+    kafka_progress_topic: str = settings.text()
     kafka_generator_group_id: str = settings.text()
     max_in_flight: int = settings.whole_number(minimum=1)
     num_processes: int = settings.whole_number(minimum=1)
@@ -30,11 +32,22 @@ class Settings(KafkaSettings):
     late_by: float = settings.seconds()
     out_of_order_by: float = settings.seconds()
     fault_seed: int = settings.whole_number(minimum=0)
+    replay_file: str = settings.optional_text()
+    replay_map: str = settings.optional_text()
+    replay_times: str = settings.one_of("original", "ends now", "starts now")
+    replay_speed: float = settings.speed()
+    replay_loop: bool = settings.boolean()
+    replay_dry_run: bool = settings.boolean()
     generator_state_file: str = settings.text()
 
     @property
     def shares(self) -> Shares:
         return Shares(self.late_share, self.out_of_order_share, self.duplicate_share, self.malformed_share)
+
+    @property
+    def history_seconds(self) -> float:
+        """0 without a history."""
+        return settings.milliseconds(self.history) / 1000 if self.history else 0
 
     @property
     def processes(self) -> int:
@@ -53,4 +66,10 @@ def checked(constants: Settings, environment: Mapping[str, str]) -> Settings:
     if total > 1:
         names = ", ".join(f"{name.upper()}_SHARE" for name in Shares._fields)
         raise settings.BadSetting(f"{names} together are {total:g}: they must be 1 or less.")
+    if result.history and not result.sensor_interval:
+        raise settings.BadSetting("SENSOR_INTERVAL is 0: with HISTORY, it must be above 0.")
+    if result.history and result.processes > 1:
+        raise settings.BadSetting(
+            f"NUM_PROCESSES is {result.num_processes}: with HISTORY, it must be 1, as one process sends the history."
+        )
     return result

@@ -113,6 +113,7 @@ class StateFile:
             "acknowledged": report.acknowledged,
             "failed": report.failed,
             "injected": report.injected,
+            "history": report.history._asdict() if report.history else None,
         }
         state.write(self._path, {"state": progress, "run": run, "earlier_runs": self._earlier_runs})
 

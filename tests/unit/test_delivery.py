@@ -41,6 +41,15 @@ def deliveries(producer: Producer, max_in_flight: int = 100, stopping: bool = Fa
     return Deliveries(producer, "topic", max_in_flight, lambda: stopping)
 
 
+def drained(producer: Producer) -> dict[TopicPartition, list[tuple[bytes, bytes]]]:
+    """The records that wait to be sent, by partition."""
+    batches = {batch.topic_partition: batch.records.buffer() for batch in producer.drain()}
+    return {
+        partition: [(record.key, record.value) for record in MemoryRecords(records).next_batch()]
+        for partition, records in batches.items()
+    }
+
+
 def fail(batch: Batch, error: Exception) -> None:
     batch.complete_exceptionally(error, lambda _index: error)
 
@@ -111,12 +120,18 @@ def test_records_go_to_the_partition_of_their_key_in_order() -> None:
     sending = deliveries(producer)
     sending.send(RECORDS[:3])
     sending.send(RECORDS[3:])
-    sent = {
-        batch.topic_partition: list(MemoryRecords(batch.records.buffer()).next_batch()) for batch in producer.drain()
-    }
-    assert {partition: [(r.key, r.value) for r in records] for partition, records in sent.items()} == {
+    assert drained(producer) == {
         TopicPartition("topic", number): records for number, records in enumerate(BY_PARTITION)
     }
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_all_records_go_to_a_given_partition_in_order(number: int) -> None:
+    producer = Producer()
+    sending = deliveries(producer, max_in_flight=10)
+    sending.send(RECORDS[:3], to=number)
+    sending.send(RECORDS[3:], to=number)
+    assert drained(producer) == {TopicPartition("topic", number): RECORDS}
 
 
 def test_a_stop_ends_the_wait_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:

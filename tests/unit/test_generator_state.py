@@ -23,7 +23,7 @@ def content(path: Path) -> dict[str, Any]:
 def run(**progress: Any) -> dict[str, Any]:
     """The "run" of a file, without what content() removes."""
     counts = dict.fromkeys(("elapsed_seconds", "iteration", "sent", "acknowledged", "failed"), 0)
-    return {"duration_seconds": 900, **counts, "injected": None, **progress}
+    return {"duration_seconds": 900, **counts, "injected": None, "history": None, **progress}
 
 
 def earlier(**sums: float) -> dict[str, Any]:

@@ -104,6 +104,14 @@ def test_the_generator_is_healthy_once_it_sends(tmp_path: Path) -> None:
     assert check(process("EXITED")) == "finished: 10 sent, 9 acknowledged, 0 failed"
 
 
+@pytest.mark.parametrize(
+    ("reached", "words"), [("", "its begin"), ("2026-11-25T10:00:00.000Z", "2026-11-25T10:00:00.000Z")]
+)
+def test_the_state_of_a_generator_says_how_far_its_history_is(reached: str, words: str) -> None:
+    generator = {"state": "sending", "run": {**RUN, "history": {"reached": reached}}}
+    assert checks.describe_run(generator) == f"history up to {words}: 10 sent, 9 acknowledged, 0 failed"
+
+
 def test_the_state_of_the_process_before_does_not_count(tmp_path: Path) -> None:
     check = checks.generator_sends(written(tmp_path / "state.json", "sending", pid=PID - 1))
     with pytest.raises(Unhealthy, match="has just been started"):

@@ -8,14 +8,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import producer
 import pytest
 from generator import main
 from generator.fleet import WHOLE, Share
+from generator.history import Progress
 from generator.run import Report
 from generator.settings import Settings, checked
+from generator.state import StateFile
 from generator.stop import Stop
 from kafka.errors import KafkaError
 from repository import ROOT, assert_one_sentence, run_script, windows_job_script
@@ -72,6 +75,13 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
         ("KAFKA_RAW_TOPIC", "", "a text that is not empty"),
         ("KAFKA_RUNS_TOPIC", "", "a text that is not empty"),
         ("KAFKA_GENERATOR_GROUP_ID", "", "a text that is not empty"),
+        ("KAFKA_PROGRESS_TOPIC", "", "a text that is not empty"),
+        (
+            "HISTORY",
+            "a month",
+            'a whole number above 0 and a unit (second, minute, hour or day), as in "90 seconds" or "1 minute",'
+            " or empty",
+        ),
         ("MAX_IN_FLIGHT", "0", "a whole number, 1 or more"),
         ("NUM_PROCESSES", "0", "a whole number, 1 or more"),
         ("LATE_SHARE", "1.1", "a share, 0 to 1"),
@@ -81,6 +91,10 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
         ("LATE_BY", "-1", "a number of seconds, 0 or more"),
         ("OUT_OF_ORDER_BY", "2 seconds", "a number of seconds, 0 or more"),
         ("FAULT_SEED", "0.5", "a whole number, 0 or more"),
+        ("REPLAY_TIMES", "now", "'original', 'ends now' or 'starts now'"),
+        ("REPLAY_SPEED", "0.5", "0 (as fast as possible), or a number of 1 (as recorded) or more"),
+        ("REPLAY_LOOP", "1", "true or false"),
+        ("REPLAY_DRY_RUN", "yes", "true or false"),
         ("GENERATOR_STATE_FILE", " ", "a text that is not empty"),
     ],
 )
@@ -99,6 +113,14 @@ def test_a_bad_setting_is_refused(name: str, value: str, allowed: str, monkeypat
             "LATE_SHARE, OUT_OF_ORDER_SHARE, DUPLICATE_SHARE, MALFORMED_SHARE together are 1.1:"
             " they must be 1 or less.",
         ),
+        (
+            {"HISTORY": "30 days", "SENSOR_INTERVAL": "0"},
+            "SENSOR_INTERVAL is 0: with HISTORY, it must be above 0.",
+        ),
+        (
+            {"HISTORY": "30 days", "NUM_PROCESSES": "2"},
+            "NUM_PROCESSES is 2: with HISTORY, it must be 1, as one process sends the history.",
+        ),
     ],
 )
 def test_a_bad_setting_ends_the_program_with_one_sentence(environment: dict[str, str], sentence: str) -> None:
@@ -111,6 +133,14 @@ def test_a_bad_setting_ends_the_program_with_one_sentence(environment: dict[str,
 def test_shares_whose_sum_is_1_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = {"LATE_SHARE": "0.7", "OUT_OF_ORDER_SHARE": "0.1", "DUPLICATE_SHARE": "0.1", "MALFORMED_SHARE": "0.1"}
     assert checked(constants(monkeypatch), shares).shares == (0.7, 0.1, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("history", "seconds"), [("", 0), (" ", 0), ("30 days", 2_592_000), ("1 hour", 3600), ("90 seconds", 90)]
+)
+def test_a_history_is_a_duration_or_none(history: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checked(constants(monkeypatch), {"HISTORY": history}).history_seconds == seconds
+    assert checked(constants(monkeypatch), {}).history_seconds == 0
 
 
 def test_there_are_no_faults_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +313,22 @@ def test_a_run_that_delivers_everything_is_finished(run_until: RunUntil, caplog:
 def test_the_injected_faults_are_logged_at_the_end(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:
     assert run_until(Report(2, 5, 40, 40, 0, {"late": 3})) == (0, "finished")
     assert caplog.messages[3:] == ["injected faults: {'late': 3}", "finished: 40 sent, 40 acknowledged, 0 failed"]
+
+
+def test_the_progress_of_a_history_is_logged(
+    state_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, log = constants(monkeypatch), SimpleNamespace(update=lambda _report: None)
+    file = StateFile(state_file, 900)
+    for progress in (Progress("", unread=1234), Progress("2026-11-25T10:00:00.000Z", 180_000, 95)):
+        main._on_progress(settings, file, log, Report(0, 0, 20, 19, 0, history=progress))  # type: ignore[arg-type]
+    assert caplog.messages == [
+        "history: 20 sent, 19 acknowledged, 0 failed; waits for the windows job, which has 1,234 records left to read",
+        "history up to 2026-11-25T10:00:00.000Z: 20 sent, 19 acknowledged, 0 failed; 180,000 readings/s, 95 s left",
+    ]
+    assert json.loads(state_file.read_text())["run"]["history"] == {
+        "reached": "2026-11-25T10:00:00.000Z", "readings_per_second": 180_000, "seconds_left": 95, "unread": None
+    }  # fmt: skip
 
 
 def test_a_signal_stops_a_run(run_until: RunUntil, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 
 import generator.run
 import generator.stop
-import producer
+import generator_run
 import pytest
 from generator.faults import MALFORMED, Faults, Shares
 from generator.fleet import WHOLE, Fleet, Record
 from generator.run import Report, Run, prepare, until_next
 from generator.settings import Settings
 from generator.stop import Stop
+from generator_run import Clock
 
 DURATION = 100  # seconds
 VEHICLES = 20
@@ -22,19 +23,6 @@ VEHICLES = 20
 
 def faults(shares: Shares) -> Faults:
     return Faults(shares, late_by=30, out_of_order_by=2, duration=DURATION, seed=0)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    monotonic = time
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Log:
@@ -70,9 +58,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def settings(**changes: float | str) -> Settings:
-    values = {name: getattr(producer, name) for name in Settings.__dataclass_fields__}
     run = {"num_entities": VEHICLES, "sensor_interval": 5, "script_duration": DURATION, "num_processes": 1}
-    return Settings(**{**values, **run, **changes})
+    return generator_run.settings(**{**run, **changes})
 
 
 def run(

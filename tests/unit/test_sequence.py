@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from generator import sequence
-from generator.sequence import HIGHEST_SEQ, _entity_and_seq, last_seq
+from generator.sequence import HIGHEST_SEQ, Last, _reading, last_readings, last_seq
 from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError, UnsupportedCodecError
 from kafka_client import KafkaClient
@@ -41,14 +41,31 @@ from kafka_client import KafkaClient
 def test_a_seq_counts_only_where_it_is_of_a_vehicle_of_a_fleet(
     value: bytes | None, found: tuple[int, int] | None
 ) -> None:
-    assert _entity_and_seq(value) == found
+    assert _reading(value) == (found and (*found, 0))
+
+
+@pytest.mark.parametrize(
+    ("time", "milliseconds"),
+    [
+        (b'"2026-11-25T10:00:00.005Z"', 1_795_600_800_005),
+        (b'"2026-11-25T12:00:00.005+02:00"', 1_795_600_800_005),
+        (b'"10 o\'clock"', 0),
+        (b"7", 0),
+        (b"null", 0),
+    ],
+)
+def test_the_time_of_a_reading_is_in_milliseconds(time: bytes, milliseconds: int) -> None:
+    assert _reading(b'{"entity":7,"seq":3,"time":%b}' % time) == (7, 3, milliseconds)
 
 
 KAFKA = KafkaClient("kafka:1")
 
 
 class FakeConsumer:
-    """A topic of two partitions with `values`; an exception among them stays where it is."""
+    """A topic of partitions with `values`; an exception among them stays where it is.
+
+    Kafka's timestamp of a record is its offset, or the number that is given with the value.
+    """
 
     def __init__(self, *values: list[Any]) -> None:
         self.values = values
@@ -86,9 +103,10 @@ class FakeConsumer:
             raise value
         if value == "no answer":
             return {}
+        value, timestamp = value if isinstance(value, tuple) else (value, self.at[partition])
         self.at[partition] += 1
         # An aborted record, or the marker of a transaction, moves the position only.
-        return {} if value == "aborted" else {partition: [SimpleNamespace(value=value)]}
+        return {} if value == "aborted" else {partition: [SimpleNamespace(value=value, timestamp=timestamp)]}
 
     def close(self) -> None:
         pass
@@ -110,6 +128,32 @@ def test_twice_as_many_are_read_until_every_vehicle_is_found(monkeypatch: pytest
     monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
     assert last_seq(KAFKA, "raw", 2) == {1: 4, 2: 5}
     assert consumer.starts == [30_002 - 20_004, 0]
+
+
+def test_a_history_in_one_partition_does_not_hide_the_live_readings_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = [(reading(entity, seq), 1) for seq in (1, 2) for entity in (1, 2)]
+    live = [(reading(2, 3), 2), *[(b"foreign", 3)] * 30_000]
+    consumer = FakeConsumer([*history, (reading(1, 3), 2)], live)
+    monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
+    assert last_seq(KAFKA, "raw", 2) == {1: 3, 2: 3}
+    assert consumer.starts == [0, len(live) - 20_004, 0, 0]
+
+
+def test_the_last_reading_has_the_newest_time_and_that_of_a_rejected_one_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def at(time: str, seq: int) -> bytes:
+        return b'{"entity":1,"seq":%d,"time":"%b"}' % (seq, time.encode())
+
+    sent = 1_795_600_800_000  # 2026-11-25T10:00:00Z
+    partition = [
+        (at("2026-11-25T09:59:55.000Z", 1), sent),
+        (at("2026-11-25T10:00:10.000Z", 2), sent),  # as far ahead as the schema allows
+        (at("2026-11-25T10:00:10.001Z", 3), sent),
+        (at("2099-01-01T00:00:00.000Z", 4), sent + 1),
+    ]
+    monkeypatch.setattr(sequence, "KafkaConsumer", FakeConsumer(partition, []))
+    assert last_readings(KAFKA, "raw", 1) == {1: Last(seq=4, time=sent + 10_000, sent=sent + 1)}
 
 
 def test_a_batch_that_cannot_be_read_does_not_stop_the_start(
