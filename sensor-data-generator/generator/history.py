@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -148,18 +149,15 @@ class History:
 
     def _records(self, first: int, end: int) -> Iterator[Record]:
         """The readings from the tick `first` to `end`, exclusive, without those that the topic has already."""
-        newest = max((last.time for last in self._last.values()), default=0)
+        sent = {entity: last.time for entity, last in self._last.items()}
+        newest = max(sent.values(), default=0)
         for tick in range(first, end):
-            at = tick * self.interval
-            if round(at * 1000) > newest:
-                yield from self.fleet.records(iso_time(at))
-                continue
-            # A generator that is killed leaves an iteration of which some vehicles are missing.
-            encoded = iso_time(at).encode()
-            for vehicle in self.fleet.vehicles:
-                last = self._last.get(vehicle.entity)
-                if not last or round(at * 1000) > last.time:
-                    yield vehicle.key, vehicle.read(encoded)
+            at, due = tick * self.interval, self.fleet
+            if round(at * 1000) <= newest:
+                # A generator that is killed leaves an iteration of which some vehicles are missing.
+                due = copy(self.fleet)
+                due.vehicles = [each for each in due.vehicles if round(at * 1000) > sent.get(each.entity, 0)]
+            yield from due.records(iso_time(at))
 
     def _await_job(self, on_progress: OnProgress) -> None:
         """Wait until the windows job has read what the raw topic has now, or until a stop is requested."""
