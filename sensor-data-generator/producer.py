@@ -11,6 +11,9 @@ num_entities = 200  # vehicles, 1 or more; each sends one reading per iteration
 sensor_interval = 5  # seconds from one iteration to the next, by the clock (:00, :05, ...); 0 sends without a pause
 script_duration = 60 * 15  # seconds that the script runs, after the history
 history = ""  # readings of the past to send first, as fast as possible, as in "30 days"; empty: none
+# What each reading has, of: temp, humidity, speed, odometer, latitude, longitude, heading, fuel_level, tire_pressure,
+# coolant_temp
+signals = "temp, humidity"
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"
