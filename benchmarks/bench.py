@@ -31,6 +31,7 @@ import case_history
 import case_ledger
 import case_live
 import case_producer
+import case_scaling
 import case_windows
 import case_windows_others
 import psutil
@@ -147,6 +148,7 @@ CASES: dict[str, Callable[[], list[Row]]] = {
     "growth": case_growth.growth,
     "history": case_history.history,
     "ledger": case_ledger.ledger,
+    "scaling": partial(case_scaling.scaling, rounds),
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from broker import SERVERS, create_topic, delete_topics, records_in
+from broker import SERVERS, Layout, create_topic, delete_topics, records_in
 from install import install_jars
 from local_stack.env_file import image_version
 from local_stack.java import java
@@ -52,11 +52,14 @@ def run(command: list[str], **environment: str) -> tuple[str, float, float]:
     return output, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def script(path: str, **environment: str) -> Sent:
-    """Run a Python producer that sends for SCRIPT_DURATION seconds and writes its counts to GENERATOR_STATE_FILE."""
+def script(path: str, layout: Layout | None = None, **environment: str) -> Sent:
+    """Run a Python producer that sends for SCRIPT_DURATION seconds and writes its counts to GENERATOR_STATE_FILE.
+
+    `layout` is that of its topic.
+    """
     command, cpu, peak, acknowledged = [sys.executable, str(ROOT / path)], [], 0.0, 0
     for seconds in (0, SECONDS):  # the first run takes what a start takes
-        topic = create_topic(f"sent-{next(_number)}", "raw")
+        topic = create_topic(f"sent-{next(_number)}", "raw", layout=layout)
         STATE_FILE.unlink(missing_ok=True)
         _, used, peak = run(
             command,

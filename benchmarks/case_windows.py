@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from broker import SERVERS, create_topic, delete_topics, partitions_of
+import psutil
+from broker import PARTITIONS, SERVERS, Layout, create_topic, delete_topics, partitions_of
 from kafka import KafkaConsumer, TopicPartition
 from local_stack.paths import ROOT, STACK
 from measure import WrongResult, usage
@@ -24,6 +25,7 @@ from service import contract
 LIMIT = 1800  # seconds that a run may take
 RUN = STACK / "run"  # a new folder for each run
 READY = RUN / "ready"  # a file that each contender creates once its query has been started
+ONE_BROKER: Layout = [[1]] * PARTITIONS
 _number = itertools.count(1)
 
 
@@ -33,20 +35,24 @@ class Drained(NamedTuple):
     seconds: float
     cpu: float
     peak: float  # MiB
+    own_cpu: float  # of `cpu`, that of the first process without its children
 
 
 Values = dict[str, Any]
 Windows = dict[Window, Values]
 
 
-def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Drained:
+def ours(
+    topic: str, expected: Windows, window: int = 60, heap: str = "", layout: Layout = ONE_BROKER, **settings: str
+) -> Drained:
     """Run pyspark.py as it is, with its checks, its rejected records and its exactly-once sink.
 
-    `heap` is Spark's memory where it is not the default.
+    `heap` is Spark's memory where it is not the default, `layout` that of the topics which it writes, `settings` are
+    further environment variables.
     """
     single = ("rejected", "late", "progress", "control")
-    created = {role: create_topic(f"{role}-{next(_number)}", role, 1) for role in single}
-    created["aggregated"] = output = create_topic(f"windows-{next(_number)}", "aggregated")
+    created = {role: create_topic(f"{role}-{next(_number)}", role, layout=layout[:1]) for role in single}
+    created["aggregated"] = output = create_topic(f"windows-{next(_number)}", "aggregated", layout=layout)
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": SERVERS,
         **{contract.setting(role): name for role, name in {"raw": topic, **created}.items()},
@@ -54,6 +60,7 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
         "WINDOWS_JOB_STATE_FILE": str(READY),  # written first when the query has been started
         "WINDOW_DURATION": f"{window} seconds",
         "WATERMARK_DURATION": f"{WATERMARK} seconds",
+        **settings,
     }
     if heap:
         environment["SPARK_DRIVER_MEMORY"] = heap
@@ -111,10 +118,10 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
     try:
         deadline = time.monotonic() + LIMIT
         wait_for(READY.exists, process, log, deadline)
-        start, before = time.monotonic(), usage(process.pid)
+        start, before, own = time.monotonic(), usage(process.pid), own_cpu(process.pid)
         wait_for(lambda: emitted() >= number, process, log, deadline)
         seconds, after = time.monotonic() - start, usage(process.pid)
-        return Drained(seconds, after.cpu - before.cpu, after.peak)
+        return Drained(seconds, after.cpu - before.cpu, after.peak, own_cpu(process.pid) - own)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -122,6 +129,11 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def own_cpu(pid: int) -> float:
+    """CPU seconds of a process so far, without its children."""
+    return sum(psutil.Process(pid).cpu_times()[:2])
 
 
 def check(output: str, expected: Windows, same: Callable[[Values, Values], bool]) -> None:
