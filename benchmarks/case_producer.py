@@ -59,11 +59,13 @@ def script(path: str, layout: Layout | None = None, **environment: str) -> Sent:
     """
     command, cpu, peak, acknowledged = [sys.executable, str(ROOT / path)], [], 0.0, 0
     for seconds in (0, SECONDS):  # the first run takes what a start takes
-        topic = create_topic(f"sent-{next(_number)}", "raw", layout=layout)
+        number = next(_number)
+        topic, runs = create_topic(f"sent-{number}", "raw", layout=layout), create_topic(f"runs-{number}", "runs", 1)
         STATE_FILE.unlink(missing_ok=True)
         _, used, peak = run(
             command,
             KAFKA_RAW_TOPIC=topic,
+            KAFKA_RUNS_TOPIC=runs,
             SCRIPT_DURATION=str(seconds),
             GENERATOR_STATE_FILE=str(STATE_FILE),
             **environment,
@@ -73,7 +75,7 @@ def script(path: str, layout: Layout | None = None, **environment: str) -> Sent:
         acknowledged = counts["acknowledged"]
         if counts["failed"] or not counts["sent"] == acknowledged == there:
             raise WrongResult(f"{path}: the topic has {there} records, and the state file {counts}")
-        delete_topics(topic)
+        delete_topics(topic, runs)
     return Sent(acknowledged, SECONDS, cpu[1] - cpu[0], peak)
 
 

@@ -30,6 +30,8 @@ def stack_with(shape: readings.Shape) -> Iterator[LiveStack]:
         say(f"scaling: {shape.rows:,} readings to {TOPIC}")
         topic = create_topic(TOPIC, "raw", 4)
         readings.deliver(SERVERS, topic, (record for _, record in readings.records(shape)))
+        say("scaling: a first run of the tasks, in which Java compiles their code")
+        ingested(stack, shape.rows, 1)
         yield stack
 
 
