@@ -18,7 +18,6 @@ from live_figures import Row
 from live_stack import say
 from local_stack import servers
 from local_stack.paths import DATA
-from measure import usage
 from secured import secured
 from sizing import COPIES, DRUID, GENERATOR, GENERATOR_ON_CLUSTER, INTERVAL, JOB, JOB_ON_CLUSTER
 
@@ -108,12 +107,11 @@ def send(name: str, shape: readings.Shape, layout: Layout) -> str:
 
 def windows_job(brokers: list[int], topic: str, windows: Windows, **how: Any) -> Row:
     """Let the job make the windows of a topic."""
-    before = cpu(brokers)
-    drained = case_windows.ours(topic, windows, **how)
+    drained = case_windows.ours(topic, windows, others=brokers, **how)
     return {
         "records/s": SHAPE.rows / drained.seconds,
         "CPU s/M": drained.cpu / SHAPE.rows * 1e6,
-        "brokers' CPU s/M": (cpu(brokers) - before) / SHAPE.rows * 1e6,
+        "brokers' CPU s/M": drained.others_cpu / SHAPE.rows * 1e6,
         "memory MiB": drained.peak,
         "driver's CPU s per million windows": drained.own_cpu / len(windows) * 1e6,
         "bytes per reading": stored(topic) / SHAPE.rows,
@@ -122,17 +120,12 @@ def windows_job(brokers: list[int], topic: str, windows: Windows, **how: Any) ->
 
 def send_without_pause(brokers: list[int], layout: Layout, **settings: str) -> Row:
     """Let the generator send for some seconds."""
-    before = cpu(brokers)
-    sent = case_producer.script(case_producer.OURS, layout, **settings)
+    sent = case_producer.script(case_producer.OURS, layout, brokers, **settings)
     return {
         "records/s": sent.records / sent.seconds,
         "CPU s/M": sent.cpu / sent.records * 1e6,
-        "brokers' CPU s/M": (cpu(brokers) - before) / sent.records * 1e6,
+        "brokers' CPU s/M": sent.others_cpu / sent.records * 1e6,
     }
-
-
-def cpu(pids: list[int]) -> float:
-    return sum(usage(pid).cpu for pid in pids)
 
 
 def stored(topic: str) -> int:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ import psutil
 from broker import PARTITIONS, SERVERS, Layout, create_topic, delete_topics, partitions_of
 from kafka import KafkaConsumer, TopicPartition
 from local_stack.paths import ROOT, STACK
-from measure import WrongResult, usage
+from measure import WrongResult, cpu, usage
 from readings import WATERMARK, Window
 from service import contract
 
@@ -36,6 +36,7 @@ class Drained(NamedTuple):
     cpu: float
     peak: float  # MiB
     own_cpu: float  # of `cpu`, that of the first process without its children
+    others_cpu: float  # of the processes that were measured besides
 
 
 Values = dict[str, Any]
@@ -43,12 +44,17 @@ Windows = dict[Window, Values]
 
 
 def ours(
-    topic: str, expected: Windows, window: int = 60, heap: str = "", layout: Layout = ONE_BROKER, **settings: str
+    topic: str,
+    expected: Windows,
+    window: int = 60,
+    layout: Layout = ONE_BROKER,
+    others: Sequence[int] = (),
+    **settings: str,
 ) -> Drained:
     """Run pyspark.py as it is, with its checks, its rejected records and its exactly-once sink.
 
-    `heap` is Spark's memory where it is not the default, `layout` that of the topics which it writes, `settings` are
-    further environment variables.
+    `layout` is that of the topics which it writes, `others` are processes to be measured besides, `settings` further
+    environment variables.
     """
     single = ("rejected", "late", "progress", "control")
     created = {role: create_topic(f"{role}-{next(_number)}", role, layout=layout[:1]) for role in single}
@@ -62,8 +68,6 @@ def ours(
         "WATERMARK_DURATION": f"{WATERMARK} seconds",
         **settings,
     }
-    if heap:
-        environment["SPARK_DRIVER_MEMORY"] = heap
     partition = TopicPartition(created["progress"], 0)
     tokens = KafkaConsumer(bootstrap_servers=SERVERS, isolation_level="read_committed", auto_offset_reset="earliest")
     tokens.assign([partition])
@@ -77,7 +81,7 @@ def ours(
 
     script = str(ROOT / "pyspark/pyspark.py")
     try:
-        drained = drain([sys.executable, script], environment, emitted, len(expected))
+        drained = drain([sys.executable, script], environment, emitted, len(expected), others)
         check(output, expected, operator.eq)
         return drained
     finally:
@@ -108,7 +112,13 @@ def alike(found: Values, expected: Values) -> bool:
     )
 
 
-def drain(command: list[str], environment: dict[str, str], emitted: Callable[[], int], number: int) -> Drained:
+def drain(
+    command: list[str],
+    environment: dict[str, str],
+    emitted: Callable[[], int],
+    number: int,
+    others: Sequence[int] = (),
+) -> Drained:
     """Run the command until `number` windows (or whatever `emitted` counts) are committed. Raises WrongResult."""
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
@@ -118,10 +128,11 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
     try:
         deadline = time.monotonic() + LIMIT
         wait_for(READY.exists, process, log, deadline)
-        start, before, own = time.monotonic(), usage(process.pid), own_cpu(process.pid)
+        start, before, own, theirs = time.monotonic(), usage(process.pid), own_cpu(process.pid), cpu(others)
         wait_for(lambda: emitted() >= number, process, log, deadline)
         seconds, after = time.monotonic() - start, usage(process.pid)
-        return Drained(seconds, after.cpu - before.cpu, after.peak, own_cpu(process.pid) - own)
+        used = after.cpu - before.cpu
+        return Drained(seconds, used, after.peak, own_cpu(process.pid) - own, cpu(others) - theirs)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
