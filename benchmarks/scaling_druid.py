@@ -58,7 +58,9 @@ def ingested(stack: LiveStack, rows: int, tasks: int) -> Row:
     seconds, used = time.monotonic() - start, indexer(stack) - before
     if found > rows:
         raise WrongResult(f"Druid has {found:,} readings, and the topic {rows:,}")
-    # Its tasks publish what they hold, and end later: the next ones find free slots.
+    # A supervisor that has not seen its tasks start would leave them as they are.
+    wait_for("tasks that the supervisor knows", lambda: started(f"{supervisors}/{datasource}/status"), tasks)
+    # They publish what they hold, and end later: the next ones find free slots.
     requests.post(f"{supervisors}/{datasource}/terminate", timeout=30).raise_for_status()
     wait_for("readings in segments", lambda: stored(druid, datasource), rows)
     size = druid.number(
@@ -69,6 +71,13 @@ def ingested(stack: LiveStack, rows: int, tasks: int) -> Row:
         "CPU s/M": used / (rows - first) * 1e6,
         "bytes per reading": size / rows,
     }
+
+
+def started(status: str) -> int:
+    """The number of tasks of which the supervisor knows the start."""
+    answer = requests.get(status, timeout=30)
+    answer.raise_for_status()
+    return sum(1 for task in answer.json()["payload"]["activeTasks"] if task["startTime"])
 
 
 def spec(datasource: str, tasks: int) -> dict[str, Any]:

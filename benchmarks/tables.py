@@ -218,9 +218,19 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+# Of sections that are not named for their case
+CASES = {"summary": "windows", "costs": "scaling", "sizing": "scaling"}
+
+
 def filled(page: str, results: dict[str, Any]) -> str:
-    """The page with each marked section rendered from the results."""
-    return MARKED.sub(lambda match: f"{match[1]}{SECTIONS[match[2]](results)}{match[3]}", page)
+    """The page with each marked section rendered from the results, and empty where there are none."""
+
+    def rendered(match: re.Match[str]) -> str:
+        name = match[2]
+        text = SECTIONS[name](results) if CASES.get(name, name) in results else ""
+        return f"{match[1]}{text}{match[3]}"
+
+    return MARKED.sub(rendered, page)
 
 
 def draw(results: dict[str, Any]) -> None:
