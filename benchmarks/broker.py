@@ -59,22 +59,20 @@ def running(*services: Service) -> Iterator[list[int]]:
 
 
 def client_port(service: Service) -> int:
+    """The port of a broker for its clients, which its row names first."""
     return next(iter(service.ports.values()))
 
 
 @contextmanager
 def process(service: Service) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a broker that is prepared."""
     with (STACK / f"{service.name}.log").open("wb") as log:
         started = subprocess.Popen(service.command, cwd=service.folder, stdout=log, stderr=log)
     try:
         yield started
     finally:
-        started.terminate()
-        try:
-            started.wait(timeout=60)
-        except subprocess.TimeoutExpired:  # it waits for brokers that have ended
-            started.kill()
-            started.wait()
+        started.kill()  # its data is not needed, and an orderly end would wait for brokers that have ended
+        started.wait()
 
 
 def wait_until_ready(service: Service, started: subprocess.Popen[bytes]) -> None:
