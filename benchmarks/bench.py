@@ -32,6 +32,7 @@ import case_history
 import case_ledger
 import case_live
 import case_producer
+import case_scaling
 import case_windows
 import case_windows_others
 import psutil
@@ -92,7 +93,7 @@ PEERS = {"ours": case_windows.ours, "the original's query": case_windows.origina
 OTHERS = {"Kafka Streams, exactly once": case_windows_others.kafka_streams, "Flink SQL": case_windows_others.flink}
 SHORT: Shapes = {readings.Shape(2_000_000, 200): PEERS | OTHERS}
 LONG: Shapes = {readings.Shape(10_000_000, 200): PEERS | OTHERS}
-LARGE = {"ours, spark_driver_memory = 2g": partial(case_windows.ours, heap="2g")}
+LARGE = {"ours, spark_driver_memory = 2g": partial(case_windows.ours, SPARK_DRIVER_MEMORY="2g")}
 OTHER_SHAPES: Shapes = {
     readings.Shape(2_000_000, 200, disorder=0.05): PEERS,
     readings.Shape(2_000_000, 10_000): PEERS,
@@ -149,6 +150,7 @@ CASES: dict[str, Callable[[], list[Row]]] = {
     "history": case_history.history,
     "backfill": case_backfill.backfill,
     "ledger": case_ledger.ledger,
+    "scaling": partial(case_scaling.scaling, rounds),
 }
 
 

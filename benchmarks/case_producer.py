@@ -5,11 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from broker import SERVERS, create_topic, delete_topics, records_in
+import measure
+from broker import SERVERS, Layout, create_topic, delete_topics, records_in
 from install import install_jars
 from local_stack.env_file import image_version
 from local_stack.java import java
@@ -33,6 +34,7 @@ class Sent(NamedTuple):
     seconds: float
     cpu: float
     peak: float  # MiB
+    others_cpu: float = 0  # of the processes that were measured besides
 
 
 def run(command: list[str], **environment: str) -> tuple[str, float, float]:
@@ -52,26 +54,33 @@ def run(command: list[str], **environment: str) -> tuple[str, float, float]:
     return output, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def script(path: str, **environment: str) -> Sent:
-    """Run a Python producer that sends for SCRIPT_DURATION seconds and writes its counts to GENERATOR_STATE_FILE."""
-    command, cpu, peak, acknowledged = [sys.executable, str(ROOT / path)], [], 0.0, 0
+def script(path: str, layout: Layout | None = None, others: Sequence[int] = (), **environment: str) -> Sent:
+    """Run a Python producer that sends for SCRIPT_DURATION seconds and writes its counts to GENERATOR_STATE_FILE.
+
+    `layout` is that of its topic, `others` are processes to be measured besides.
+    """
+    command, cpu, theirs, peak, acknowledged = [sys.executable, str(ROOT / path)], [], [], 0.0, 0
     for seconds in (0, SECONDS):  # the first run takes what a start takes
-        topic = create_topic(f"sent-{next(_number)}", "raw")
+        number = next(_number)
+        topic, runs = create_topic(f"sent-{number}", "raw", layout=layout), create_topic(f"runs-{number}", "runs", 1)
         STATE_FILE.unlink(missing_ok=True)
+        before = measure.cpu(others)
         _, used, peak = run(
             command,
             KAFKA_RAW_TOPIC=topic,
+            KAFKA_RUNS_TOPIC=runs,
             SCRIPT_DURATION=str(seconds),
             GENERATOR_STATE_FILE=str(STATE_FILE),
             **environment,
         )
         cpu.append(used)
+        theirs.append(measure.cpu(others) - before)
         counts, there = state.read(STATE_FILE)["run"], records_in(topic)
         acknowledged = counts["acknowledged"]
         if counts["failed"] or not counts["sent"] == acknowledged == there:
             raise WrongResult(f"{path}: the topic has {there} records, and the state file {counts}")
-        delete_topics(topic)
-    return Sent(acknowledged, SECONDS, cpu[1] - cpu[0], peak)
+        delete_topics(topic, runs)
+    return Sent(acknowledged, SECONDS, cpu[1] - cpu[0], peak, theirs[1] - theirs[0])
 
 
 def performance() -> Sent:

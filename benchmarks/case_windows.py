@@ -9,21 +9,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from broker import SERVERS, create_topic, delete_topics, partitions_of
+import psutil
+from broker import PARTITIONS, SERVERS, Layout, create_topic, delete_topics, partitions_of
 from kafka import KafkaConsumer, TopicPartition
 from local_stack.paths import ROOT, STACK
-from measure import WrongResult, usage
+from measure import WrongResult, cpu, usage
 from readings import WATERMARK, Window
 from service import contract
 
 LIMIT = 1800  # seconds that a run may take
 RUN = STACK / "run"  # a new folder for each run
 READY = RUN / "ready"  # a file that each contender creates once its query has been started
+ONE_BROKER: Layout = [[1]] * PARTITIONS
 _number = itertools.count(1)
 
 
@@ -33,20 +35,30 @@ class Drained(NamedTuple):
     seconds: float
     cpu: float
     peak: float  # MiB
+    own_cpu: float  # of `cpu`, that of the first process without its children
+    others_cpu: float  # of the processes that were measured besides
 
 
 Values = dict[str, Any]
 Windows = dict[Window, Values]
 
 
-def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Drained:
+def ours(
+    topic: str,
+    expected: Windows,
+    window: int = 60,
+    layout: Layout = ONE_BROKER,
+    others: Sequence[int] = (),
+    **settings: str,
+) -> Drained:
     """Run pyspark.py as it is, with its checks, its rejected records and its exactly-once sink.
 
-    `heap` is Spark's memory where it is not the default.
+    `layout` is that of the topics which it writes, `others` are processes to be measured besides, `settings` further
+    environment variables.
     """
     single = ("rejected", "late", "progress", "control")
-    created = {role: create_topic(f"{role}-{next(_number)}", role, 1) for role in single}
-    created["aggregated"] = output = create_topic(f"windows-{next(_number)}", "aggregated")
+    created = {role: create_topic(f"{role}-{next(_number)}", role, layout=layout[:1]) for role in single}
+    created["aggregated"] = output = create_topic(f"windows-{next(_number)}", "aggregated", layout=layout)
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": SERVERS,
         **{contract.setting(role): name for role, name in {"raw": topic, **created}.items()},
@@ -54,9 +66,8 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
         "WINDOWS_JOB_STATE_FILE": str(READY),  # written first when the query has been started
         "WINDOW_DURATION": f"{window} seconds",
         "WATERMARK_DURATION": f"{WATERMARK} seconds",
+        **settings,
     }
-    if heap:
-        environment["SPARK_DRIVER_MEMORY"] = heap
     partition = TopicPartition(created["progress"], 0)
     tokens = KafkaConsumer(bootstrap_servers=SERVERS, isolation_level="read_committed", auto_offset_reset="earliest")
     tokens.assign([partition])
@@ -70,7 +81,7 @@ def ours(topic: str, expected: Windows, window: int = 60, heap: str = "") -> Dra
 
     script = str(ROOT / "pyspark/pyspark.py")
     try:
-        drained = drain([sys.executable, script], environment, emitted, len(expected))
+        drained = drain([sys.executable, script], environment, emitted, len(expected), others)
         check(output, expected, operator.eq)
         return drained
     finally:
@@ -101,7 +112,13 @@ def alike(found: Values, expected: Values) -> bool:
     )
 
 
-def drain(command: list[str], environment: dict[str, str], emitted: Callable[[], int], number: int) -> Drained:
+def drain(
+    command: list[str],
+    environment: dict[str, str],
+    emitted: Callable[[], int],
+    number: int,
+    others: Sequence[int] = (),
+) -> Drained:
     """Run the command until `number` windows (or whatever `emitted` counts) are committed. Raises WrongResult."""
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
@@ -111,10 +128,11 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
     try:
         deadline = time.monotonic() + LIMIT
         wait_for(READY.exists, process, log, deadline)
-        start, before = time.monotonic(), usage(process.pid)
+        start, before, own, theirs = time.monotonic(), usage(process.pid), own_cpu(process.pid), cpu(others)
         wait_for(lambda: emitted() >= number, process, log, deadline)
         seconds, after = time.monotonic() - start, usage(process.pid)
-        return Drained(seconds, after.cpu - before.cpu, after.peak)
+        used = after.cpu - before.cpu
+        return Drained(seconds, used, after.peak, own_cpu(process.pid) - own, cpu(others) - theirs)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -122,6 +140,11 @@ def drain(command: list[str], environment: dict[str, str], emitted: Callable[[],
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def own_cpu(pid: int) -> float:
+    """CPU seconds of a process so far, without its children."""
+    return sum(psutil.Process(pid).cpu_times()[:2])
 
 
 def check(output: str, expected: Windows, same: Callable[[Values, Values], bool]) -> None:

@@ -1,5 +1,6 @@
 """What a process and its children have used, and the error of a run that doesn't count."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -27,3 +28,8 @@ def usage(pid: int) -> Usage:
             with open(f"/proc/{process.pid}/status") as status:
                 peak += next((int(line.split()[1]) for line in status if line.startswith("VmHWM")), 0) / 1024
     return Usage(cpu, peak)
+
+
+def cpu(pids: Iterable[int]) -> float:
+    """CPU seconds of processes and all their descendants so far."""
+    return sum(usage(pid).cpu for pid in pids)

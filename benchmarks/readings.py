@@ -111,19 +111,20 @@ def fill(shape: Shape) -> tuple[str, dict[Window, Sums]]:
     """Create and fill a topic of that shape. Returns its name and all its windows; raises WrongResult."""
     topic = create_topic(f"readings-{shape.name}", "raw")
     windows: dict[Window, Sums] = {}
-
-    def counted() -> Iterator[Record]:
-        for at, record in records(shape):
-            reading = json.loads(record[1])
-            window = int(at) // shape.window * shape.window, str(reading["entity"])
-            if window not in windows:
-                windows[window] = Sums()
-            sums = windows[window]
-            sums.add(round(reading["temp"] * 100), reading["humidity"], (reading["time"], reading["seq"]))
-            yield record
-
-    deliver(SERVERS, topic, counted())
+    deliver(SERVERS, topic, counted(shape, windows))
     return topic, windows
+
+
+def counted(shape: Shape, windows: dict[Window, Sums]) -> Iterator[Record]:
+    """The records, which are added to `windows`."""
+    for at, record in records(shape):
+        reading = json.loads(record[1])
+        window = int(at) // shape.window * shape.window, str(reading["entity"])
+        if window not in windows:
+            windows[window] = Sums()
+        sums = windows[window]
+        sums.add(round(reading["temp"] * 100), reading["humidity"], (reading["time"], reading["seq"]))
+        yield record
 
 
 def closed(shape: Shape, windows: dict[Window, Sums]) -> dict[Window, dict[str, Any]]:

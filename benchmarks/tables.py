@@ -1,4 +1,4 @@
-"""Write the results of bench.py into README.md and docs/performance.md, between markers, and draw the chart.
+"""Write the results of bench.py into README.md and the pages in docs, between markers, and draw the chart.
 
 A unit test compares the pages with the results. Run after `make bench`: .local/venv/bin/python benchmarks/tables.py
 """
@@ -9,28 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scaling_tables import costs, scaling, sizing
+from table_text import Row, figure, in_turns, table, under
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
 CHART = ROOT / "docs/performance.png"
-PAGES = [ROOT / "README.md", ROOT / "docs/performance.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs/performance.md", ROOT / "docs/scaling.md"]
 MARKED = re.compile(r"(<!-- bench (\S+) -->\n).*?(<!-- /bench -->)", re.S)
 
-Row = dict[str, Any]
 Cell = Callable[[Row], str]
 
 
 def load() -> dict[str, Any]:
     """The results by case."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-
-
-def figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    alignment = ["---"] + ["---:"] * (len(headings) - 1)
-    return "".join(f"| {' | '.join(row)} |\n" for row in (headings, alignment, *rows))
 
 
 def count(name: str) -> Cell:
@@ -64,19 +57,6 @@ def compared(rows: list[Row], baseline: str) -> str:
             ]
             for row in rows
         ],
-    )
-
-
-def in_turns(result: Row) -> str:
-    return under(result, f"Medians of {result['rounds']} rounds in turns, ")
-
-
-def under(result: Row, how: str = "") -> str:
-    """The line under a table: date, machine and versions."""
-    machine, versions = result["machine"], result["versions"]
-    with_ = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return (
-        f"\n{how}{result['date']}; {machine['cores']} cores ({machine['cpu']}), {machine['memory GiB']} GiB; {with_}.\n"
     )
 
 
@@ -242,13 +222,26 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "history": lambda results: history(results["history"]),
     "backfill": lambda results: backfill(results["backfill"]),
     "ledger": lambda results: ledger(results["ledger"]),
+    "scaling": lambda results: scaling(results["scaling"]),
+    "costs": costs,
+    "sizing": sizing,
     "summary": summary,
 }
 
 
+# Of sections that are not named for their case
+CASES = {"summary": "windows", "costs": "scaling", "sizing": "scaling"}
+
+
 def filled(page: str, results: dict[str, Any]) -> str:
-    """The page with each marked section rendered from the results."""
-    return MARKED.sub(lambda match: f"{match[1]}{SECTIONS[match[2]](results)}{match[3]}", page)
+    """The page with each marked section rendered from the results, and empty where there are none."""
+
+    def rendered(match: re.Match[str]) -> str:
+        name = match[2]
+        text = SECTIONS[name](results) if CASES.get(name, name) in results else ""
+        return f"{match[1]}{text}{match[3]}"
+
+    return MARKED.sub(rendered, page)
 
 
 def draw(results: dict[str, Any]) -> None:
