@@ -29,8 +29,8 @@ class Compose:
         )  # fmt: skip
 
     def inspect(self, service: str, what: str) -> Any:
-        """What Docker knows of a service's container, as in ".State"."""
-        container = self("ps", "--all", "--quiet", service, merged=False).stdout.strip()
+        """What Docker knows of a service's container, the first of several, as in ".State"."""
+        container, *_ = self("ps", "--all", "--quiet", service, merged=False).stdout.split()
         command = ["docker", "inspect", "--format", f"{{{{json {what}}}}}", container]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
