@@ -1,6 +1,7 @@
 """The ledger against the generator and other clients: it finds what was sent, figure by figure."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import requests
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from pipeline import AGGREGATED, LATE, RAW, REJECTED, Pipeline, assert_every_window_is_right, poll_until
+from repository import ROOT
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -60,6 +62,19 @@ def test_the_ledger_finds_what_the_generator_injected(stack: Pipeline) -> None:
         number = reasons_after[reason] - reasons_before.get(reason, 0)
         assert number == sum(injected["malformed"][kind] for kind in kinds), reason
     assert_every_window_is_right(stack.kafka, stack.router)
+
+
+def test_the_queries_of_the_documentation_are_answered(stack: Pipeline) -> None:
+    """With the faults that have been injected by now, most of them have rows."""
+    queries = [query for page in ("README.md", "docs/queries.md") for query in sql_of(page)]
+    assert len(queries) > 15
+    empty = [query for query in queries if not stack.sql(query)]
+    # Stored segments come after an hour, and no vehicle has been silent.
+    assert all(re.search("sys.segments|last_seen|expected", query) for query in empty), empty
+
+
+def sql_of(page: str) -> list[str]:
+    return re.findall(r"^```sql\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_an_open_transaction_is_named_and_holds_nobody_up(stack: Pipeline) -> None:
