@@ -154,9 +154,15 @@ def update(services: Services) -> None:
     """Let the running process manager restart what has changed and start again what has failed. Raises StackError."""
     if not members():
         raise StackError("The stack's folder was moved while the stack was running: `make down`, then `make up`.")
+    before = processes()
     write_configuration(services)
     print(_control(services, "supervisorctl", "update") or "everything is up to date", flush=True)
-    for process in processes().values():
+    after = processes()
+    for name in before.keys() & after.keys():
+        if after[name].runs and after[name].pid == before[name].pid:  # or its next start would count as the first
+            starts = {"restarts": 0, "short_lives": 0, "at": after[name].started_at}
+            starter.write_starts(SERVICES / f"{name}.json", starts)
+    for process in after.values():
         if process.failed or process.state == "STOPPED":
             logger.info("%s is started again", process.name)
             start_process(process.name)

@@ -266,6 +266,15 @@ def test_a_part_that_can_not_start_waits_longer_each_time_and_is_counted(stack: 
     assert manager.restarts("one") == manager.waits("one") == 0
 
 
+def test_a_restart_after_make_up_has_changed_nothing_is_counted(stack: Path) -> None:
+    start(service(stack))
+    wait_for(lambda: runs("one"))
+    start(service(stack))
+    assert manager.restarts("one") == 0
+    psutil.Process(manager.processes()["one"].pid).kill()
+    wait_for(lambda: manager.restarts("one") == 1)
+
+
 def test_make_up_repeats_the_one_shots_that_set_things_right_and_no_others(stack: Path) -> None:
     def row(name: str, every_up: bool) -> Service:
         return service(stack, name, ["sh", "-c", "echo done"], one_shot=True, every_up=every_up)
