@@ -11,6 +11,8 @@ def figure(value: float) -> str:
 
 def short(value: float) -> str:
     """Two significant digits, or all digits of a larger number."""
+    if value < 0.01:
+        return "< 0.01"
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 

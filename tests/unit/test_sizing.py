@@ -37,7 +37,7 @@ def test_costs_come_from_the_rows_of_their_parts() -> None:
 
 
 def test_a_small_figure_has_two_digits() -> None:
-    assert [short(value) for value in (0.0016, 0.5, 9.96, 10.4, 1234.5)] == ["0.0016", "0.5", "10", "10", "1,234"]
+    assert [short(value) for value in (0.0016, 0.018, 0.5, 9.96, 1234.5)] == ["< 0.01", "0.018", "0.5", "10", "1,234"]
 
 
 def test_the_first_row_of_a_part_is_its_measure() -> None:
