@@ -16,6 +16,7 @@ sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _here] + [_
 from pyspark.sql import Column  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
 from service.settings import from_constants  # noqa: E402
+from windows_job.aggregation import newest  # noqa: E402
 from windows_job.main import main  # noqa: E402
 from windows_job.settings import Settings  # noqa: E402
 
@@ -53,7 +54,7 @@ def aggregations() -> list[Column]:
     """What is computed of the readings of one vehicle in one window. Add your own here, then run `make render`.
 
     The columns are time, the signals of schemas/sensor-data-raw.schema.json, seq, and recency, which is highest in the
-    newest reading.
+    newest reading. A signal is null in a reading without it, which avg, min, max and newest leave out.
     """
     return [
         F.count("*").alias("count"),
@@ -62,7 +63,7 @@ def aggregations() -> list[Column]:
         F.round(F.round(F.avg("temp"), 6), 2).alias("avg_temp"),
         F.min("temp").alias("min_temp"),
         F.max("temp").alias("max_temp"),
-        F.max_by("humidity", "recency").alias("last_humidity"),
+        newest("humidity").alias("last_humidity"),
     ]
 
 

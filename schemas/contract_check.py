@@ -102,6 +102,27 @@ def _problems(
         timestamp, key = "time", "entity"
     if timestamp in fields and (role == "raw" or "x-seconds-ahead" in fields[timestamp]):
         yield from _validated_fields(schema_path, fields, timestamp, key)
+    if role == "raw":
+        yield from _signals(schema_path, schema)
+
+
+def _signals(schema_path: Path, schema: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the lists of signals beside the properties: in x-default-signals, and in `not`."""
+    where, names = shown(schema_path), [name for name, field in schema["properties"].items() if "x-unit" in field]
+    default, none = schema.get("x-default-signals", []), schema.get("not", {}).get("properties", {})
+    if not default or default != [name for name in names if name in default]:
+        yield (
+            f"{where}: x-default-signals is {json.dumps(default)}: it must be one or more of the properties with x-unit"
+            f" ({', '.join(names)}), in this order."
+        )
+    if none != {name: {"type": "null"} for name in names}:
+        yield (
+            f"{where}: not.properties has {', '.join(none) or 'no signal'}: it must have each property with x-unit"
+            f' ({", ".join(names)}) as {{"type": "null"}}, so that a record without a signal is invalid.'
+        )
+    for name in names:
+        if name not in schema["required"] and "null" not in _kinds(schema["properties"][name]):
+            yield f'{where}: properties.{name} is a signal that may be missing: its type must be ["number", "null"].'
 
 
 def _columns(schema_path: Path, fields: Mapping[str, Any]) -> Iterator[str]:
@@ -123,7 +144,8 @@ def _validated_fields(
 ) -> Iterator[str]:
     """What the fields lack that the windows job, or the filter of a supervisor spec, validates."""
     for name, field in fields.items():
-        where, kind = f"{shown(schema_path)}: properties.{name}", " or ".join(_kinds(field))
+        kinds = [kind for kind in _kinds(field) if kind != "null" or "x-unit" not in field]
+        where, kind = f"{shown(schema_path)}: properties.{name}", " or ".join(kinds)
         if "x-unit" in field and kind not in ("integer", "number"):
             yield f"{where} has x-unit and is of type {kind}: make it integer or number."
         ranged = kind == "number" or "x-unit" in field

@@ -19,7 +19,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructField
 
 ROOT = Path(__file__).resolve().parent.parent
 # A developer's tool, not a service: it reads what several services have.
@@ -27,7 +30,7 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("common", "sensor-data-generat
 sys.path.append(str(ROOT / "pyspark"))  # at the end, or its pyspark.py would be found in place of PySpark
 
 from contract_check import check as check_contract  # noqa: E402
-from generator.fleet import SENSORS  # noqa: E402
+from generator.fleet import SIGNALS  # noqa: E402
 from kubernetes_objects import objects  # noqa: E402
 from registration.render import render, task_slots  # noqa: E402
 from registration.specs import differences  # noqa: E402
@@ -46,23 +49,23 @@ logger = logging.getLogger("render")
 
 
 def fleet_problem() -> str | None:
-    """What differs between the sensors of the fleet and the signals of the contract, in a sentence."""
-    signals = {signal.name: signal for signal in contract.signals(contract.topics()["raw"].schema)}
-    for name in SENSORS:
+    """What differs between the signals of the fleet and those of the contract, in a sentence."""
+    signals = [signal.name for signal in contract.signals(contract.topics()["raw"].schema)]
+    for name in SIGNALS:
         if name not in signals:
             return (
                 f"The fleet sends {name}, which schemas/sensor-data-raw.schema.json doesn't describe: add it to the"
                 " schema's properties, with x-unit, minimum and maximum, and run `make render`."
             )
     for name in signals:
-        if name not in SENSORS:
+        if name not in SIGNALS:
             return (
                 f"The fleet doesn't send {name}, which schemas/sensor-data-raw.schema.json describes: add it to SENSORS"
                 " in sensor-data-generator/generator/fleet.py, or remove it from the schema and run `make render`."
             )
-    if list(SENSORS) != list(signals):
+    if list(SIGNALS) != signals:
         return (
-            f"The fleet sends {', '.join(SENSORS)}, and schemas/sensor-data-raw.schema.json has"
+            f"The fleet sends {', '.join(SIGNALS)}, and schemas/sensor-data-raw.schema.json has"
             f" {', '.join(signals)}: put them in the same order, or the windows job parses every record the slow way."
         )
     return None
@@ -120,7 +123,7 @@ def aggregated_schema(schema: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     properties = {}
     for column in columns:
         known = schema["properties"].get(column.name)
-        properties[column.name] = known or _property(column.name, column.dataType.simpleString(), expressions, raw)
+        properties[column.name] = known or _property(column, expressions, raw)
     return _json(
         {**schema, "required": list(properties), "properties": properties, "examples": _examples(schema, properties)}
     )
@@ -139,7 +142,7 @@ def late_schema(schema: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
 
 def _written(name: str, field: Mapping[str, Any], required: bool) -> dict[str, Any]:
     """A field of a reading as the windows job writes it: of one type, and null where the reading lacks it."""
-    kind = "string" if name in ("time", "entity") else _type(field)
+    kind = "string" if name in ("time", "entity") else _type(field).removesuffix(" or null")
     shown = {"description": field["description"]} | {key: field[key] for key in ("x-unit",) if key in field}
     if name == "time":
         shown = {"format": "date-time", "description": "event time"}
@@ -167,7 +170,8 @@ def _quiet_java() -> Iterator[None]:
             os.close(terminal)
 
 
-def _property(name: str, kind: str, expressions: Mapping[str, str], raw: Mapping[str, Any]) -> dict[str, Any]:
+def _property(column: "StructField", expressions: Mapping[str, str], raw: Mapping[str, Any]) -> dict[str, Any]:
+    name, kind = column.name, column.dataType.simpleString()
     types = {"bigint": "integer", "int": "integer", "double": "number", "string": "string"}
     if kind not in types:
         raise BadSetting(
@@ -176,14 +180,20 @@ def _property(name: str, kind: str, expressions: Mapping[str, str], raw: Mapping
         )
     unit = next((signal.unit for signal in contract.signals(raw) if name.endswith(signal.name)), None)
     expression = expressions[name].removeprefix("Column<'").removesuffix("'>").partition(" AS ")[0]
-    return {"type": types[kind], **({"x-unit": unit} if unit else {}), "description": f"{expression} of the readings"}
+    shown = [types[kind], "null"] if column.nullable else types[kind]
+    return {"type": shown, **({"x-unit": unit} if unit else {}), "description": f"{expression} of the readings"}
 
 
 def _examples(schema: Mapping[str, Any], properties: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The schema's example with the columns of now; a new one has a value of its type."""
     values = {"integer": 1, "number": 1.5, "string": "text"}
     example = schema["examples"][0]
-    return [{name: example[name] if name in example else values[field["type"]] for name, field in properties.items()}]
+    return [
+        {
+            name: example[name] if name in example else values[_type(field).removesuffix(" or null")]
+            for name, field in properties.items()
+        }
+    ]
 
 
 def table(topics: Mapping[str, contract.Topic]) -> str:

@@ -17,6 +17,9 @@ LITERALS = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "01", "+1", ".5",
             "20." + "0" * 3000, "9" * 3000, "-0", "-0.0", "tru", "undefined", "'x'"]  # fmt: skip
 
 
+NAMES = ["time", "entity", "temp", "humidity", "speed", "seq"]
+
+
 def reading(rng: random.Random) -> Reading:
     """A valid one, of this moment or a little before."""
     time = datetime.now(UTC) - timedelta(seconds=rng.uniform(0, 5))
@@ -44,17 +47,18 @@ def truncated(rng: random.Random) -> bytes:
 
 
 def wrong_value(rng: random.Random) -> bytes:
-    return encoded(reading(rng) | {rng.choice(["time", "entity", "temp", "humidity", "seq"]): rng.choice(WRONG_VALUES)})
+    return encoded(reading(rng) | {rng.choice(NAMES): rng.choice(WRONG_VALUES)})
 
 
 def wrong_literal(rng: random.Random) -> bytes:
-    name = rng.choice(["entity", "temp", "humidity", "seq"])
+    name = rng.choice(NAMES[1:])
     return encoded(reading(rng) | {name: "@"}).replace(b'"@"', rng.choice(LITERALS).encode())
 
 
 def missing_field(rng: random.Random) -> bytes:
-    whole = reading(rng)
-    del whole[rng.choice(list(whole))]
+    whole = reading(rng) | rng.choice([{}, {"odometer": 5.5}])
+    for name in rng.sample(list(whole), rng.choice([1, 2, 3])):
+        del whole[name]
     return encoded(whole)
 
 
@@ -102,7 +106,7 @@ def other_form(rng: random.Random) -> bytes:
 
 
 def repeated_field(rng: random.Random) -> bytes:
-    name = rng.choice(["time", "entity", "temp", "humidity"])
+    name = rng.choice(NAMES[:-1])
     return encoded(reading(rng))[:-1] + f',"{name}":'.encode() + encoded(rng.choice(WRONG_VALUES)) + b"}"
 
 

@@ -13,6 +13,7 @@ NO_ZONE = "time has no zone: Z or an offset such as +02:00 must follow it"
 AHEAD = "time is more than 10 seconds ahead of the broker's clock"
 NO_ENTITY = "entity is neither a text nor a whole number of 64 bits"
 TEMP_RANGE = "temp is not in the range -50 to 60 °C"
+NO_SIGNAL = "all signals are missing: one of temp, humidity must be there"
 HUMIDITY_RANGE = "humidity is not in the range 0 to 100 %"
 
 

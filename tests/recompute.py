@@ -10,6 +10,11 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 RAW = "sensor-data-raw"
+RANGES = {
+    "temp": (-50, 60), "humidity": (0, 100), "speed": (0, 400), "odometer": (0, 10**7), "latitude": (-90, 90),
+    "longitude": (-180, 180), "heading": (0, 360), "fuel_level": (0, 100), "tire_pressure": (0, 1500),
+    "coolant_temp": (-50, 150),
+}  # fmt: skip
 Window = tuple[int, int]  # start in milliseconds since the epoch, vehicle
 
 
@@ -63,15 +68,16 @@ def on_time(
 
 
 def is_reading(record: Any, last_vehicle: int) -> bool:
-    """Whether a record is a reading as the generator sends it: every field is there, of its type and in its range."""
+    """Whether a record is a reading of the fleet: it has signals, each of its type and in its range, or null."""
+    if not isinstance(record, dict) or not {"time", "entity", "seq", "vin"} <= set(record):
+        return False
+    values = {name: record[name] for name in RANGES if record.get(name) is not None}
     return (
-        isinstance(record, dict)
-        and {"time", "entity", "temp", "humidity", "seq", "vin"} <= set(record)
-        and type(record["entity"]) is int
+        type(record["entity"]) is int
         and 1 <= record["entity"] <= last_vehicle
-        and isinstance(record["temp"], (int, float))
-        and -50 <= record["temp"] <= 60
-        and 0 <= record["humidity"] <= 100
+        and bool(values)
+        and all(type(value) in (int, float) for value in values.values())
+        and all(RANGES[name][0] <= value <= RANGES[name][1] for name, value in values.items())
         and "2000" < record["time"] < "2099"
     )
 
@@ -90,14 +96,15 @@ def windows(readings: list[dict[str, Any]], window_seconds: int) -> dict[Window,
 
 
 def values(readings: list[dict[str, Any]]) -> dict[str, Any]:
-    temps = [Decimal(str(reading["temp"])) for reading in readings]
-    latest = max(readings, key=lambda reading: (millis(reading["time"]), reading["seq"]))
-    average = (sum(temps) / len(temps)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    temps = [Decimal(str(reading["temp"])) for reading in readings if reading.get("temp") is not None]
+    humid = [reading for reading in readings if reading.get("humidity") is not None]
+    latest = max(humid, key=lambda reading: (millis(reading["time"]), reading["seq"]), default={"humidity": None})
+    average = float((sum(temps) / len(temps)).quantize(Decimal("0.01"), ROUND_HALF_UP)) if temps else None
     return {
         "count": len(readings),
-        "avg_temp": float(average),
-        "min_temp": float(min(temps)),
-        "max_temp": float(max(temps)),
+        "avg_temp": average,
+        "min_temp": float(min(temps)) if temps else None,
+        "max_temp": float(max(temps)) if temps else None,
         "last_humidity": latest["humidity"],
     }
 

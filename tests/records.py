@@ -20,16 +20,19 @@ NOON = datetime.fromisoformat("2026-01-01T12:00:00Z")
 Value = str | bytes | None
 
 
-def form(*more: str, required: bool = False) -> Form:
-    """The form of a reading with the signals temp and humidity, whichever the contract has by now.
+def form(*more: str, required: bool = False, default: bool = True) -> Form:
+    """The form of a reading with the signals temp, humidity and `more`, signals of 0 to 250 km/h.
 
-    `more` are other signals of 0 to 250 km/h.
+    With `default`, the generator sends these too.
     """
     schema = contract.topics()["raw"].schema
     fields = {name: field for name, field in schema["properties"].items() if name in SIGNALS or "x-unit" not in field}
-    signal = {"type": "number", "minimum": 0, "maximum": 250, "x-unit": "km/h", "description": "speed"}
-    names = ["time", "entity", *SIGNALS, *(more if required else ())]
-    return Form.of({"properties": fields | dict.fromkeys(more, signal), "required": names})
+    signal = {"type": ["number", "null"], "minimum": 0, "maximum": 250, "x-unit": "km/h", "description": "speed"}
+    names = ["time", "entity", *(more if required else ())]
+    properties = fields | dict.fromkeys(more, signal)
+    return Form.of(
+        {"properties": properties, "required": names, "x-default-signals": [*SIGNALS, *(more if default else ())]}
+    )
 
 
 FORM = form()

@@ -101,6 +101,11 @@ def setting(role: str) -> str:
     return f"KAFKA_{role.upper()}_TOPIC"
 
 
+def default_signals(schema: Mapping[str, Any]) -> list[str]:
+    """The signals that the generator sends unless it is told otherwise, in the order of the schema."""
+    return list(schema["x-default-signals"])
+
+
 def signals(schema: Mapping[str, Any]) -> list[Signal]:
     """The signals of a schema, in its order: its properties with a unit."""
     return [

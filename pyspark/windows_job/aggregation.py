@@ -23,6 +23,11 @@ def recency(window_seconds: int) -> Column:
     return F.unix_micros("time") % window * span + seq
 
 
+def newest(signal: str) -> Column:
+    """The newest value of a signal in a window; readings without one don't count."""
+    return F.max_by(signal, F.when(F.col(signal).isNotNull(), F.col("recency")))
+
+
 def _steps(timestamp: str, length: int) -> Column:
     """A timestamp, rounded down to a whole multiple of `length` seconds: in seconds since the epoch."""
     seconds = F.unix_seconds(timestamp)
@@ -64,4 +69,5 @@ def aggregate(records: DataFrame, aggregations: Sequence[Column], window: str, w
 
 def to_kafka(windows: DataFrame) -> DataFrame:
     """Rows of aggregate() as records: `key` (the vehicle) and `value` (JSON), both strings."""
-    return windows.select(F.col("entity").alias("key"), F.to_json(F.struct("*")).alias("value"))
+    value = F.to_json(F.struct("*"), {"ignoreNullFields": "false"})
+    return windows.select(F.col("entity").alias("key"), value.alias("value"))

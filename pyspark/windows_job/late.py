@@ -27,7 +27,7 @@ def late(parsed: DataFrame, form: Form, window: str, watermark: int) -> DataFram
         else F.col(name)
         if name in form.fields
         else F.left(F.get_json_object(text, f"$.{name}"), F.lit(SHOWN_CHARACTERS)).alias(name)
-        for name in form.plain
+        for name in form.names
     ]
     start, end = (iso(f"window.{side}").alias(f"window_{side}") for side in ("start", "end"))
     closed = iso(F.timestamp_millis(F.lit(watermark))).alias("watermark")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.contract import Signal, signals
+from service.contract import Signal, default_signals, signals
 
 INT_MAX = 2**31 - 1
 MARKER = ""  # the entity of the control topic's markers, which no vehicle can have
@@ -21,7 +21,8 @@ class Form:
 
     fields: Mapping[str, str]  # the fields that aggregations may use -> their types in Spark SQL
     signals: tuple[Signal, ...]
-    plain: Mapping[str, str]  # every field in the order of the generator -> a regular expression of `"name":value`
+    names: tuple[str, ...]  # of every field in the order of the generator
+    plain: Mapping[str, str]  # the fields that it sends by default -> a regular expression of `"name":value`
     time_pattern: str
     earliest: str  # event time; before it, the clock of the vehicle was never set
     seconds_ahead: int  # how far an event time may be ahead of Kafka's timestamp of the record
@@ -33,13 +34,15 @@ class Form:
         types = {name: _type(field) for name, field in properties.items()}
         others = [name for name in properties if name not in ("time", "entity", *(signal.name for signal in measured))]
         order = ["time", "entity", *(signal.name for signal in measured), *others]
-        expressions = {name: _plain(name, types[name], properties[name]) for name in order}
+        sent = ["time", "entity", *default_signals(schema), *others]
+        expressions = {name: _plain(name, types[name], properties[name]) for name in sent}
         expressions["time"] = r"\{" + expressions["time"]
-        expressions[order[-1]] += r"\}"
+        expressions[sent[-1]] += r"\}"
         return cls(
             # Other texts are not for aggregations.
             fields={name: types[name] for name in order if name in ("time", "entity") or types[name] != "STRING"},
             signals=measured,
+            names=tuple(order),
             plain=expressions,
             time_pattern=properties["time"]["pattern"],
             earliest=properties["time"]["x-earliest"],
@@ -49,7 +52,7 @@ class Form:
 
     @property
     def plain_pattern(self) -> str:
-        """A record exactly as the generator writes it.
+        """A record exactly as the generator writes it by default.
 
         What its fields hold is found by their places, much faster than from_json finds it; records of any other form
         are parsed by from_json. A test holds both ways together.
@@ -58,13 +61,16 @@ class Form:
 
     def marker(self) -> dict[str, Any]:
         """The fields, apart from the time, that make a marker of the control topic a reading: see idle.py."""
-        return {"entity": MARKER} | {signal.name: signal.low for signal in self.signals if not signal.optional}
+        sent = (signal for signal in self.signals if signal.name in self.plain or not signal.optional)
+        return {"entity": MARKER} | {signal.name: signal.low for signal in sent}
 
 
 def _type(field: Mapping[str, Any]) -> str:
     kind = field.get("type", field.get("x-type"))
     if isinstance(kind, list):  # an entity, which may be a number or a text, is handled as a text
-        return "STRING"
+        kind, *more = (each for each in kind if each != "null")
+        if more:
+            return "STRING"
     if kind == "integer":
         return "INT" if field.get("maximum", 2**63) <= INT_MAX else "BIGINT"
     return "DOUBLE" if kind == "number" else "STRING"

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,36 @@ def _conditions(topic: Topic, timestamp: str) -> Iterator[Json]:
             zero_or_one = {"type": "in", "dimension": name, "values": ["0", "1"]}
             boolean = {"type": "and", "fields": [_regex(KEY_AS_SENT, "^(true|false)$"), zero_or_one]}
             yield {"type": "not", "field": boolean}
-        elif "x-unit" in field:
-            number = _signal(name, field)
-            if name in topic.schema["required"]:
-                yield from number
-            else:
-                # Not the filter of type "null": that one also accepts an empty list.
-                missing = _expression(f"isnull({name})")
-                yield {"type": "or", "fields": [missing, {"type": "and", "fields": number}]}
+    yield from _signal_conditions(topic.schema)
+
+
+def _signal_conditions(schema: Mapping[str, Any]) -> Iterator[Json]:
+    """The conditions on the signals: each is a number in its range, or missing where that is allowed, but not all."""
+    measured = {name: field for name, field in schema["properties"].items() if "x-unit" in field}
+    optional = [name for name in measured if name not in schema["required"]]
+    usual = schema.get("x-default-signals", list(measured))
+    others = []
+    for name, field in measured.items():
+        number = _signal(name, field)
+        if name not in optional:
+            yield from number
+            continue
+        # The usual case first: Druid asks no further.
+        condition = {"type": "or", "fields": [{"type": "and", "fields": number}, _missing([name])]}
+        if name in usual:
+            yield condition
+        else:
+            others.append(condition)
+    if others:
+        rare = [name for name in optional if name not in usual]
+        yield {"type": "or", "fields": [_missing(rare), {"type": "and", "fields": others}]}
+    if "not" in schema:
+        yield {"type": "not", "field": _missing(optional)}
+
+
+def _missing(names: Sequence[str]) -> Json:
+    """All these fields are missing. The filter of type "null" would also accept an empty list."""
+    return _expression(" && ".join(f"isnull({name})" for name in names))
 
 
 def _as_text(key: str) -> Json:

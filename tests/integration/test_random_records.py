@@ -7,10 +7,10 @@ from collections.abc import Callable
 import fuzz
 import jsonschema
 import pytest
-from judged_records import judged, reasons
+from judged_records import judged
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from records import FORM, raw
+from records import CONTRACT, FORM, parse, raw
 from service import contract
 from windows_job.reading import Form
 
@@ -86,7 +86,8 @@ def test_the_job_accepts_what_the_contract_accepts(spark: SparkSession, monkeypa
     valid = jsonschema.Draft202012Validator(contract.topics()["raw"].schema)
     rng = random.Random(1)
     messages = [fuzz.encoded(fuzz.reading(rng)), *(kind(rng) for kind in [fuzz.wrong_value, fuzz.missing_field] * 400)]
-    found = reasons(spark, *messages)
+    parsed = parse(raw(spark, *messages), CONTRACT).orderBy("offset").select("reason").collect()
+    found = [row.reason for row in parsed]
     for message, reason in zip(messages, found, strict=True):
         if not (reason or "").startswith(("time is not", "time is before", "time is more")):
             assert valid.is_valid(json.loads(message)) == (reason is None), (message, reason)

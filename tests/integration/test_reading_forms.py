@@ -67,7 +67,7 @@ REPEATED: list[tuple[str, float | None, str | None]] = [
     (repeated('"x":{"temp":1,"temp":2}'), 20.0, None),
     (repeated('"temp":21', '"temp":99'), 99.0, TEMP_RANGE),
     (repeated('"temp":"warm"'), None, "temp is not a number"),
-    (repeated('"temp":null'), None, "temp is not a number"),
+    (repeated('"temp":null'), None, None),
     (repeated('"t\\u0065mp":"warm"'), None, "temp is not a number"),
     (repeated('"entity":true'), 20.0, NO_ENTITY),
     (repeated('"entity":1.5', '"entity":"truck"'), 20.0, None),

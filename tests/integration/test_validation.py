@@ -3,10 +3,21 @@
 import re
 
 import pytest
-from judged_records import AHEAD, HUMIDITY_RANGE, NO_ENTITY, NO_ZONE, NOT_ISO, NOT_OBJECT, PLAIN, TEMP_RANGE, reasons
+from judged_records import (
+    AHEAD,
+    HUMIDITY_RANGE,
+    NO_ENTITY,
+    NO_SIGNAL,
+    NO_ZONE,
+    NOT_ISO,
+    NOT_OBJECT,
+    PLAIN,
+    TEMP_RANGE,
+    reasons,
+)
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from records import CONTROL, GOOD, Value, changed, form, literal, marker, parse, raw
+from records import CONTRACT, CONTROL, FORM, GOOD, Value, changed, form, literal, marker, parse, raw
 from windows_job.validation import fields
 
 LARGEST_COMPILED = 8000  # bytes of bytecode; Java only interprets a method that is larger
@@ -81,7 +92,13 @@ INVALID: list[tuple[Value, str]] = [
     (changed(entity=""), "entity is empty"),
     (changed(entity="-Infinity"), "entity is a name that Druid can't tell from a number"),
     (changed(entity="x" * 257), "entity has more than 256 characters"),
-    (changed(temp=None), "temp is missing"),
+    ('{"temp": 20}', "time is missing; entity is missing"),
+    (GOOD.replace('"temp":20.0,"humidity":35.0,', ""), NO_SIGNAL),
+    (changed(temp=None, humidity=None), NO_SIGNAL),
+    (changed(temp=None, humidity=None, seq="first"), NO_SIGNAL),
+    (changed(time="yesterday", temp=None, humidity=None), f"{NOT_ISO}; {NO_SIGNAL}"),
+    (changed(temp=None, humidity="wet"), "humidity is not a number"),
+    (changed(temp=None, humidity=101), HUMIDITY_RANGE),
     (changed(temp="20.0"), "temp is not a number"),
     (changed(temp="NaN"), "temp is not a number"),
     (changed(temp=[20.0]), "temp is not a number"),
@@ -94,7 +111,7 @@ INVALID: list[tuple[Value, str]] = [
     (changed(humidity=-0.01), HUMIDITY_RANGE),
     (changed(humidity=100.01), HUMIDITY_RANGE),
     (changed(time="yesterday", entity="", temp=99, humidity=None),  # all of several
-     f"{NOT_ISO}; entity is empty; {TEMP_RANGE}; humidity is missing"),
+     f"{NOT_ISO}; entity is empty; {TEMP_RANGE}"),
 ]  # fmt: skip
 
 
@@ -118,6 +135,9 @@ def test_the_limits_of_each_field_are_valid(spark: SparkSession) -> None:
         changed(humidity=0),
         changed(humidity=-0.0),
         changed(humidity=100),
+        changed(temp=None),
+        changed(humidity=None),
+        GOOD.replace('"temp":20.0,', ""),
         changed(seq=None),
         changed(seq="first"),
     ]
@@ -143,9 +163,9 @@ SPEEDS: list[tuple[str | None, float | None, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize("required", [True, False])
-def test_another_signal_is_validated_by_its_schema(spark: SparkSession, required: bool) -> None:
-    with_speed = form("speed", required=required)
+@pytest.mark.parametrize(("required", "default"), [(True, True), (False, True), (False, False)])
+def test_another_signal_is_validated_by_its_schema(spark: SparkSession, required: bool, default: bool) -> None:
+    with_speed = form("speed", required=required, default=default)
     speeds = [f',"speed":{text}' if text is not None else "" for text, _, _ in SPEEDS]
     values = [GOOD[:-1].replace(',"seq"', f'{field},"seq"') + ',"vin":"V"}' for field in speeds]
     rows = parse(raw(spark, *values), with_speed).orderBy("offset").select("speed", "reason").collect()
@@ -153,14 +173,36 @@ def test_another_signal_is_validated_by_its_schema(spark: SparkSession, required
         expected = "speed is missing" if required and text in (None, "null") else reason
         assert (row.speed, row.reason) == (speed, expected), text
     plain = raw(spark, *values).where(F.col("value").cast("string").rlike(with_speed.plain_pattern))
-    assert [row.offset for row in plain.orderBy("offset").collect()] == [0, 2]  # 88.25 and 250.01
+    # 88.25 and 250.01, or no speed
+    assert [row.offset for row in plain.orderBy("offset").collect()] == ([0, 2] if default else [8])
+
+
+OTHER_SIGNALS: list[tuple[str, str | None]] = [
+    ('"speed":48.25', None),
+    ('"latitude":-90,"longitude":180,"heading":360', None),
+    ('"speed":null,"fuel_level":0', None),
+    ('"soc":50', "all signals are missing: one of temp, humidity, speed, odometer, latitude, longitude, heading,"
+                 " fuel_level, tire_pressure, coolant_temp must be there"),
+    ('"latitude":90.01,"longitude":9.5', "latitude is not in the range -90 to 90 degrees"),
+    ('"speed":"fast","odometer":-1', "speed is not a number; odometer is not in the range 0 to 10000000 km"),
+    ('"speed":5,"temp":"warm"', "temp is not a number"),
+]  # fmt: skip
+
+
+def test_a_reading_has_any_of_the_signals_of_the_contract(spark: SparkSession) -> None:
+    values = [GOOD.replace('"temp":20.0,"humidity":35.0', fields) for fields, _ in OTHER_SIGNALS]
+    rows = parse(raw(spark, *values), CONTRACT).orderBy("offset").collect()
+    assert [(fields, row.reason) for (fields, _), row in zip(OTHER_SIGNALS, rows, strict=True)] == OTHER_SIGNALS
+    assert [row.valid for row in rows] == [reason is None for _, reason in OTHER_SIGNALS]
+    assert [(row.temp, row.humidity, row.speed, row.fuel_level) for row in rows[:3]] == [
+        (None, None, 48.25, None), (None, None, None, None), (None, None, None, 0.0),
+    ]  # fmt: skip
 
 
 def test_the_code_that_spark_generates_for_every_record_is_compiled(
     spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for signals in ((), ("speed",)):
-        contract = form(*signals)
+    for contract in (FORM, form("speed"), CONTRACT):
         fields(parse(raw(spark, GOOD), contract), contract).explain("codegen")
         sizes = [int(size) for size in re.findall(r"maxMethodCodeSize:(\d+)", capsys.readouterr().out)]
         assert len(sizes) >= 2

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import records
+from generator.fleet import SIGNALS, Fleet
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from records import CONTROL, FORM, GOOD, NOON, changed, marker, raw, reading, windows
@@ -87,6 +88,41 @@ def test_the_last_humidity_is_of_the_latest_time_then_the_highest_seq(spark: Spa
     for seq in (-1, -(2**63)):
         case(1, before, ("10:00:09.000", 1.0, 0), ("10:00:09.000", 0.0, seq))
     assert {row["entity"]: row["last_humidity"] for row in aggregated(spark, *values)} == expected
+
+
+def test_aggregates_are_of_the_values_that_are_there(spark: SparkSession) -> None:
+    def partial_reading(time: str, entity: int, **signals: float | None) -> str:
+        return json.dumps({"time": f"2026-01-01T{time}Z", "entity": entity, "seq": 1, **signals})
+
+    rows = aggregated(
+        spark,
+        partial_reading("10:00:01.000", 1, temp=20.0, humidity=30.0),
+        partial_reading("10:00:02.000", 1, humidity=31.0),
+        partial_reading("10:00:03.000", 1, temp=22.5, humidity=None),
+        partial_reading("10:00:04.000", 1, speed=50.0),
+        partial_reading("10:00:05.000", 2, speed=50.0),
+        partial_reading("10:00:05.000", 3, temp=7.0),
+        partial_reading("10:00:05.000", 4, temp=None, humidity=40.0),
+    )
+    assert [tuple(row[name] for name in COLUMNS[3:]) for row in rows] == [
+        ("1", 4, 21.25, 20.0, 22.5, 31.0),
+        ("2", 1, None, None, None, None),
+        ("3", 1, 7.0, 7.0, 7.0, None),
+        ("4", 1, None, None, None, 40.0),
+    ]
+
+
+def test_a_signal_that_is_switched_on_is_aggregated_by_one_line(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = records.aggregations()
+    monkeypatch.setattr(records, "aggregations", lambda: [*usual, F.max("speed").alias("max_speed")])
+    fleet = Fleet(2, signals=SIGNALS)
+    values = [value.decode() for time in ("00:10", "00:50") for _, value in fleet.records(f"2026-01-01T{time}:00.000Z")]
+    speeds = [(str(json.loads(value)["entity"]), json.loads(value)["speed"]) for value in values]
+    rows = windows(raw(spark, *values)).orderBy("window_start", "entity").select("entity", "max_speed").collect()
+    assert [tuple(row) for row in rows] == speeds
+    assert max(speed for _, speed in speeds) > 20
 
 
 def test_windows_are_aggregated_by_hash(spark: SparkSession) -> None:
@@ -219,10 +255,11 @@ def test_a_batch_that_kafka_has_already_is_computed_for_its_state_and_written_no
 
 
 def test_emitted_windows_are_as_the_contract_says(spark: SparkSession) -> None:
-    records = raw(spark, reading("10:00:00.000", 1, 20.0), reading("10:00:01.000", 2, -3.25))
+    without = '{"time":"2026-01-01T10:00:00.000Z","entity":3,"speed":5}'
+    records = raw(spark, reading("10:00:00.000", 1, 20.0), reading("10:00:01.000", 2, -3.25), without)
     valid = jsonschema.Draft202012Validator(contract.topics()["aggregated"].schema)
     emitted = to_kafka(windows(records)).collect()
-    assert len(emitted) == 2
+    assert len(emitted) == 3
     for row in emitted:
         valid.validate(json.loads(row.value))
 

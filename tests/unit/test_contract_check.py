@@ -83,6 +83,28 @@ BROKEN_SCHEMAS = [
     ),
     (RAW, field("humidity", maximum=None), ": properties.humidity lacks maximum, which the validation of records need"),
     (RAW, field("vin", x_unit="1"), ": properties.vin has x-unit and is of type string: make it integer or number."),
+    (RAW, field("temp", type="number"), ': properties.temp is a signal that may be missing: its type must be ["numb'),
+    (
+        RAW,
+        lambda schema: schema.update({"x-default-signals": ["humidity", "temp"]}),
+        ': x-default-signals is ["humidity", "temp"]: it must be one or more of the properties with x-unit (temp, humi',
+    ),
+    (RAW, lambda schema: schema.pop("x-default-signals"), ": x-default-signals is []: it must be one or more of the "),
+    (RAW, lambda schema: schema.update({"x-default-signals": []}), ": x-default-signals is []: it must be a list of "),
+    (
+        RAW,
+        field("soc", type=["number", "null"], minimum=0, maximum=100, x_unit="%", description="state of charge"),
+        ": not.properties has temp, humidity, speed, odometer, latitude, longitude, heading, fuel_level, tire_pressure,"
+        " coolant_temp: it must have each property with x-unit (temp, humidity, speed, odometer, latitude, longitude,"
+        ' heading, fuel_level, tire_pressure, coolant_temp, soc) as {"type": "null"}, so that a record without a'
+        " signal is invalid.",
+    ),
+    (RAW, lambda schema: schema.pop("not"), ": not.properties has no signal: it must have each property with x-unit ("),
+    (
+        RAW,
+        field("temp", x_vss="Speed"),
+        ': properties.temp.x-vss is "Speed": it must be a path of COVESA VSS, as in "V',
+    ),
     (
         RAW,
         lambda schema: schema["properties"].pop("time"),

@@ -82,6 +82,14 @@ SIGNALS = [
 ]
 
 
+def missing(expression: str) -> dict[str, Any]:
+    return {"type": "expression", "expression": expression}
+
+
+def optional(name: str, number: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "or", "fields": [{"type": "and", "fields": number}, missing(f"isnull({name})")]}
+
+
 def raw_spec(dimensions: list[tuple[str, str]], conditions: list[dict[str, Any]]) -> dict[str, Any]:
     nothing = {"type": "tree", "name": "kafka.timestamp", "nodes": ["time", "kafka.timestamp"]}
     as_sent = {"type": "tree", "name": "kafka.key_as_sent", "nodes": ["entity"]}
@@ -162,23 +170,36 @@ def test_an_optional_signal_may_also_be_null_or_missing() -> None:
     rendered = render(with_signal(required=False, type="integer", minimum=-20, maximum=250))
     data = rendered["spec"]["dataSchema"]
     assert data["dimensionsSpec"]["dimensions"][-1] == {"type": "long", "name": "speed"}
-    assert data["transformSpec"]["filter"]["fields"][-1] == {
-        "type": "or",
-        "fields": [
-            {"type": "expression", "expression": "isnull(speed)"},
-            {
-                "type": "and",
-                "fields": [
-                    {"type": "regex", "dimension": "speed", "pattern": "^-?[0-9]+$"},
-                    {
-                        "type": "expression",
-                        "expression": "regexp_like(to_json_string(speed), '^[-+.0-9E]+$')"
-                        " && speed >= -20 && speed <= 250",
-                    },
-                ],
-            },
-        ],
-    }
+    assert data["transformSpec"]["filter"]["fields"][-1] == optional("speed", SPEED)
+
+
+SPEED = [
+    {"type": "regex", "dimension": "speed", "pattern": "^-?[0-9]+$"},
+    {
+        "type": "expression",
+        "expression": "regexp_like(to_json_string(speed), '^[-+.0-9E]+$') && speed >= -20 && speed <= 250",
+    },
+]
+
+
+def test_signals_that_are_not_sent_by_default_are_asked_for_together_and_one_of_all_must_be_there() -> None:
+    schema = copy.deepcopy(dict(TOPICS["raw"].schema))
+    field = {"type": "integer", "minimum": -20, "maximum": 250, "x-unit": "1"}
+    schema["properties"] |= {"speed": field, "range": field}
+    schema |= {"required": ["time", "entity"], "x-default-signals": ["temp", "humidity"], "not": {}}
+    rendered = render(replace(TOPICS["raw"], schema=schema))
+    by_name = json.loads(json.dumps(SPEED).replace("speed", "range"))
+    others = [optional("speed", SPEED), optional("range", by_name)]
+    assert rendered["spec"]["dataSchema"]["transformSpec"]["filter"]["fields"] == [
+        *TIME_AND_ENTITY,
+        optional("temp", SIGNALS[:2]),
+        optional("humidity", SIGNALS[2:]),
+        {"type": "or", "fields": [missing("isnull(speed) && isnull(range)"), {"type": "and", "fields": others}]},
+        {
+            "type": "not",
+            "field": missing("isnull(temp) && isnull(humidity) && isnull(speed) && isnull(range)"),
+        },
+    ]
 
 
 def test_the_limits_of_time_and_entity_are_those_of_the_schema() -> None:

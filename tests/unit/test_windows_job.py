@@ -113,8 +113,15 @@ def test_another_signal_has_its_place_behind_the_other_signals() -> None:
     with_speed = form("speed")
     assert list(with_speed.plain) == ["time", "entity", "temp", "humidity", "speed", "seq", "vin"]
     assert with_speed.plain["speed"] == r'"speed":(?:0|[1-9][0-9]{0,2})[.][0-9]{1,9}+'
-    assert "speed" not in with_speed.marker()  # it is optional
-    assert form("speed", required=True).marker()["speed"] == 0
+
+
+def test_a_signal_that_the_generator_does_not_send_by_default_is_no_part_of_a_plain_record() -> None:
+    with_speed = form("speed", default=False)
+    assert with_speed.names == ("time", "entity", "temp", "humidity", "speed", "seq", "vin")
+    assert with_speed.fields["speed"] == "DOUBLE"
+    assert with_speed.plain_pattern == FORM.plain_pattern
+    assert with_speed.marker() == FORM.marker()
+    assert form("speed", default=False, required=True).marker()["speed"] == 0
 
 
 @pytest.mark.parametrize(
