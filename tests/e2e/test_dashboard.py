@@ -18,6 +18,7 @@ ADDRESS = f"http://localhost:{PORTS['DASHBOARD_PORT']}"
 LEFT_OUT = "Late readings and rejected records by reason"
 INSTALLATION = 1800  # seconds; Superset is large
 FAULTS = {"LATE_SHARE": "0.05", "MALFORMED_SHARE": "0.05"}
+POSITIONS = {"SIGNALS": "temp, humidity, latitude, longitude"}
 
 
 @dataclass
@@ -69,7 +70,7 @@ def query_context(params: dict[str, Any], dataset: int) -> dict[str, Any]:
 def dashboard(pipeline: Pipeline) -> Iterator[Dashboard]:
     """A dashboard on a stack without a late reading or a rejected record."""
     pipeline.started("reset")
-    pipeline.started("run")
+    pipeline.started("run", **POSITIONS)
     made = pipeline.make("dashboard", timeout=INSTALLATION)
     assert made.returncode == 0, made.stdout
     yield Dashboard(pipeline, made.stdout)
@@ -102,7 +103,7 @@ def test_a_chart_of_datasources_that_druid_does_not_know_is_empty(dashboard: Das
 
 
 def test_every_chart_has_rows_when_there_are_late_readings_and_rejected_records(dashboard: Dashboard) -> None:
-    dashboard.pipeline.started("run", SCRIPT_DURATION="30", LATE_BY="20", **FAULTS)
+    dashboard.pipeline.started("run", SCRIPT_DURATION="30", LATE_BY="20", **FAULTS, **POSITIONS)
 
     def complete() -> dict[str, Any] | None:
         rows = dashboard.rows()
