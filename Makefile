@@ -11,14 +11,16 @@ PYTEST := $(INSTALLED) -m pytest
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 # A package has the same version everywhere: uv resolves all folders together first, and then each folder with these versions.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
+# Superset has a virtual environment of its own, with older packages and on an older Python.
+REQUIREMENTS := $(filter-out superset/%,$(wildcard */requirements.in tests/*/requirements.in)) requirements-dev.in
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install packages run up doctor replay status verify down reset lint format render unit integration e2e test chaos \
-  test-docker test-cluster bench requirements
+.PHONY: help install packages run up doctor replay status verify dashboard down reset lint format render unit integration \
+  e2e test chaos test-docker test-cluster test-dashboard bench requirements
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## install everything that the mode without Docker needs and that is missing
 	@$(INSTALL)
@@ -47,6 +49,9 @@ status: $(INSTALLED) ## show the health, the memory, the counts and the lag of e
 verify: $(INSTALLED) ## check that every record is accounted for, in Kafka and in Druid; WAIT=60 waits, FULL=1 reads all again
 	@$(STACK) verify
 
+dashboard: $(INSTALLED) ## show the data in Apache Superset, on the running stack; installs it first (800 MB)
+	@$(STACK) dashboard
+
 down: $(INSTALLED) ## stop everything and keep the data
 	@$(STACK) down
 
@@ -55,7 +60,7 @@ reset: $(INSTALLED) ## stop everything and remove all data: Kafka's log, the che
 
 lint: packages ## check format, code and types, and, with Spark, that the rendered files are up to date
 	@$(VENV)/ruff format --check && $(VENV)/ruff check && $(INSTALLED) -m mypy && \
-	  $(INSTALLED) -m mypy --python-version 3.10 common pyspark && $(INSTALLED) schemas/render.py --check
+	  $(INSTALLED) -m mypy --python-version 3.10 common pyspark superset && $(INSTALLED) schemas/render.py --check
 
 format: packages ## format the code and apply automatic fixes
 	@$(VENV)/ruff format && $(VENV)/ruff check --fix
@@ -70,7 +75,7 @@ integration: install ## test the windows job on Spark, and the services on a Kaf
 	@$(PYTEST) tests/integration $(TWO_AT_ONCE)
 
 e2e: install ## test the whole pipeline on Kafka, Spark and Druid, on its own ports and in its own folder
-	@$(PYTEST) tests/e2e -m "not docker and not cluster and not chaos" $(TWO_AT_ONCE)
+	@$(PYTEST) tests/e2e -m "not docker and not cluster and not chaos and not dashboard" $(TWO_AT_ONCE)
 
 test: lint unit integration e2e ## run lint, unit, integration and e2e: all except chaos and those with Docker
 
@@ -83,14 +88,18 @@ test-docker: install ## start docker-compose.yml and test it; needs a Docker eng
 test-cluster: install ## start a cluster on this machine, without and with Docker, and kill its parts
 	@$(PYTEST) tests/e2e -m cluster
 
+test-dashboard: install ## start Superset on a stack, query every chart, and look at the dashboard in Chromium
+	@$(PYTEST) tests/e2e -m dashboard
+
 bench: install ## compare this project with others, which takes hours; CASE=producer runs one case; ROUNDS=3
 	@$(INSTALLED) -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
 	@$(INSTALLED) benchmarks/bench.py
 
 requirements: ## pin the packages of every requirements.in with hashes; needs uv; UPGRADE=1 takes newer versions
 	@export UV_CUSTOM_COMPILE_COMMAND='make requirements  # uv pip compile --universal --python-version 3.11 --generate-hashes' \
-	  && all=.local/requirements.txt && mkdir -p .local && cat */requirements.txt tests/*/requirements.txt requirements-dev.txt > $$all \
-	  && $(UV_COMPILE) $(if $(UPGRADE),--upgrade) */requirements.in tests/*/requirements.in requirements-dev.in -o $$all \
-	  && for file in */requirements.in tests/*/requirements.in requirements-dev.in; do \
+	  && all=.local/requirements.txt && mkdir -p .local && cat $(wildcard $(REQUIREMENTS:.in=.txt)) > $$all \
+	  && $(UV_COMPILE) $(if $(UPGRADE),--upgrade) $(REQUIREMENTS) -o $$all \
+	  && for file in $(REQUIREMENTS); do \
 	    cp $$all $${file%.in}.txt && $(UV_COMPILE) $$file -o $${file%.in}.txt || exit 1; \
-	  done
+	  done \
+	  && $(subst 3.11,3.10,$(UV_COMPILE)) $(if $(UPGRADE),--upgrade) superset/requirements.in -o superset/requirements.txt

@@ -82,22 +82,31 @@ def run(what: str, command: list[str]) -> None:
 
 
 def requirements() -> list[Path]:
-    """The pinned packages of every service and of the developers' tools; `make bench` installs its own."""
+    """The pinned packages of every service and of the developers' tools; `make bench` and `make dashboard` have own."""
     # Not .local/, where `make requirements` leaves all packages in one file.
-    services = [path for path in sorted(ROOT.glob("[a-z]*/requirements.txt")) if path.parent.name != "benchmarks"]
+    files = sorted(ROOT.glob("[a-z]*/requirements.txt"))
+    services = [path for path in files if path.parent.name not in ("benchmarks", "superset")]
     return [*services, ROOT / "requirements-dev.txt"]
 
 
-def install_python(venv: Path, files: list[Path]) -> None:
+def install_python(venv: Path, files: list[Path], python: str = sys.executable) -> None:
     """The packages in a new virtual environment, which also finds what the services share, in common/."""
     shutil.rmtree(venv, ignore_errors=True)
-    run("The virtual environment", [sys.executable, "-m", "venv", str(venv)])
+    run("The virtual environment", [python, "-m", "venv", str(venv)])
     # -E: with another project's PYTHONPATH, pip would take its packages for installed.
     pip = [str(venv / "bin/python"), "-E", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run("pip", [*pip, f"pip=={PIP}"])
     run("The Python packages", [*pip, "--require-hashes", *(word for file in files for word in ("-r", str(file)))])
     site_packages = next(venv.glob("lib/python3*/site-packages"))
     (site_packages / "sensor-data.pth").write_text(os.path.relpath(ROOT / "common", site_packages) + "\n")
+
+
+def install_superset(venv: Path, python: str) -> None:
+    """Superset and what it needs, in an environment of its own: its packages don't fit together with the services'."""
+    files = [ROOT / "superset/requirements.txt"]
+    with exclusive(LOCAL / "install.lock", LOCK_LIMIT):
+        install = partial(install_python, venv, files, python)
+        once("Superset (800 MB)", venv / "installed", digest(PIP, *files), install)
 
 
 def use(venv: Path) -> None:

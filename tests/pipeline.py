@@ -34,6 +34,7 @@ PORTS = {
     name: 10_000 + 3_000 * WORKER + port
     for name, port in {
         "ROUTER_PORT": 8888,
+        "DASHBOARD_PORT": 8088,
         "KAFKA_PORT": 9092,
         "KAFKA_CONTROLLER_PORT": 9093,
         "ZOOKEEPER_PORT": 2181,

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import requests
 from service import state
 
 from local_stack import manager
@@ -50,6 +51,19 @@ def port_answers(port: int) -> Check:
 def url_answers(url: str) -> Check:
     def check(_: Process) -> str:
         get(url)
+        return "ready"
+
+    return check
+
+
+def page_answers(url: str) -> Check:
+    def check(_: Process) -> str:
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # a proxy for the internet can't reach this machine
+                session.get(url, timeout=TIMEOUT).raise_for_status()
+        except requests.RequestException as error:
+            raise Unhealthy(f"no answer ({type(error).__name__})") from error
         return "ready"
 
     return check

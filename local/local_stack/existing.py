@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from service import contract
 
-from local_stack.settings import CLUSTER, OF_CLUSTER, PROPERTIES
+from local_stack.settings import CLUSTER, OF_CLUSTER, PROPERTIES, WITH_DASHBOARD
 
 VARIABLES = {"Kafka": "KAFKA_BOOTSTRAP_SERVERS", "Druid": "DRUID_URL"}
 
@@ -18,9 +18,10 @@ def named(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def without(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a stack with all servers that it can have, which no file of the user's is needed for."""
+    """The environment of a stack with all services that it can have, which no file of the user's is needed for."""
     removed = (*VARIABLES.values(), PROPERTIES, *OF_CLUSTER)
-    return {**{name: value for name, value in environment.items() if name not in removed}, CLUSTER: "1"}
+    kept = {name: value for name, value in environment.items() if name not in removed}
+    return {**kept, CLUSTER: "1", WITH_DASHBOARD: "1"}
 
 
 def described(environment: Mapping[str, str]) -> str:

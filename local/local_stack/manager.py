@@ -147,6 +147,7 @@ def _has_ended(process: psutil.Process) -> bool:
 def start(services: Services) -> None:
     """Start the process manager with all services. Raises StackError."""
     write_configuration(services)
+    _forget_starts(services)
     _control(services, "supervisord")
 
 
@@ -156,6 +157,7 @@ def update(services: Services) -> None:
         raise StackError("The stack's folder was moved while the stack was running: `make down`, then `make up`.")
     before = processes()
     write_configuration(services)
+    _forget_starts(services)
     print(_control(services, "supervisorctl", "update") or "everything is up to date", flush=True)
     after = processes()
     for name in before.keys() & after.keys():
@@ -168,6 +170,14 @@ def update(services: Services) -> None:
             start_process(process.name)
         elif process.state == "EXITED" and services[process.name].every_up:
             start_process(process.name)
+
+
+def add(services: Services, name: str) -> None:
+    """Let the running process manager start one more service, or restart it after an edit. Raises StackError."""
+    write_configuration(services)
+    _control(services, "supervisorctl", "update", name)
+    if not processes()[name].runs:
+        start_process(name)
 
 
 def start_process(name: str) -> None:
@@ -198,7 +208,6 @@ def write_configuration(services: Services) -> None:
     """
     DATA.mkdir(parents=True, exist_ok=True)
     SERVICES.mkdir(exist_ok=True)
-    _forget_starts(services)
     config = configparser.ConfigParser(interpolation=None)
     config["supervisord"] = {
         "logfile": _configured(LOGS / "supervisord.log"),

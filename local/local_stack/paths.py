@@ -11,6 +11,7 @@ LOCAL = ROOT / ".local"
 # .local/venv is a link to the newest environment; a stack that runs from an older one goes on with that.
 VENV = LOCAL / (LOCAL / "venv").resolve().name
 JARS = LOCAL / "jars"
+SUPERSET = LOCAL / "superset"  # a virtual environment of its own
 
 # A running stack: its data, its logs, its process manager. Tests use another folder than the user's.
 STACK = Path(os.environ.get("STACK_DIR") or LOCAL / "stack").resolve()

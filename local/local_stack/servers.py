@@ -237,3 +237,11 @@ def derby_arguments(path: Path) -> str:
         return kept
     password = secrets.token_hex(16)
     return f"-Dderby.user.app={password}\n-Ddruid.metadata.storage.connector.password={password}\n"
+
+
+@cache
+def dashboard_password(path: Path) -> str:
+    """The password of the dashboard's user, as written by an earlier start or new."""
+    if path.exists() and (kept := path.read_text()):
+        return kept
+    return secrets.token_urlsafe(24) + "\n"

@@ -1,6 +1,7 @@
 """The services of the stack, one row each, by the names that docker-compose.yml has for them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from service import contract
 from local_stack import checks, existing, servers
 from local_stack.env_file import env_file
 from local_stack.java import java
-from local_stack.paths import DATA, ROOT, VENV
+from local_stack.paths import DATA, ROOT, SUPERSET, VENV
 from local_stack.pipeline import pipeline
 from local_stack.service import Check, Service
-from local_stack.settings import PROPERTIES, clustered, in_force
+from local_stack.settings import PROPERTIES, WITH_DASHBOARD, clustered, in_force
 
-GENERATOR = "sensorgenerator"
+GENERATOR, DASHBOARD = "sensorgenerator", "dashboard"
 
 GENERATOR_SETTINGS = (
     "KAFKA_GENERATOR_GROUP_ID",
@@ -129,6 +130,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
             data=[DATA / "generator"],
             state_file=generator_state,
         ),
+        *([_dashboard(env, settings)] if environment.get(WITH_DASHBOARD) == "1" else []),
     ]
     return {row.name: row for row in rows}
 
@@ -158,6 +160,22 @@ def _on_demand(name: str, script: str, environment: Mapping[str, str], *names: s
     return _script(name, script, lambda _: "finished", settings=values, one_shot=True, **row)
 
 
+def _dashboard(env: Mapping[str, str], settings: Mapping[str, str]) -> Service:
+    """Superset, on a Python of its own."""
+    port, folder = env["DASHBOARD_PORT"], DATA / DASHBOARD
+    own = {"DASHBOARD_HOST": "127.0.0.1", "DASHBOARD_PORT": port, "DASHBOARD_FOLDER": str(folder)}
+    row = _script(
+        DASHBOARD,
+        "superset/dashboard.py",
+        checks.page_answers(f"http://127.0.0.1:{port}/health"),
+        settings={name: settings.get(name) for name in DRUID_SETTINGS} | own,
+        ports={"DASHBOARD_PORT": int(port)},
+        data=[folder],
+        configuration={folder / "password": servers.dashboard_password(folder / "password")},
+    )
+    return replace(row, command=[str(SUPERSET / "bin/python"), *row.command[1:]])
+
+
 def _kafka_settings(roles: Iterable[str]) -> list[str]:
     return ["KAFKA_BOOTSTRAP_SERVERS", PROPERTIES, *map(contract.setting, roles)]
 
@@ -165,7 +183,7 @@ def _kafka_settings(roles: Iterable[str]) -> list[str]:
 def _script(name: str, script: str, check: Check, **row: Any) -> Service:
     """The row of a script of ours, the very file that the container runs."""
     path = ROOT / script
-    kinds = ("*.py", "*.json", "*.properties", "requirements.txt")
+    kinds = ("*.py", "*.json", "*.yaml", "*.properties", "requirements.txt")
     folders = (path.parent, ROOT / "common", ROOT / "schemas")
     files = [file for folder in folders for kind in kinds for file in folder.rglob(kind)]
     if properties := row["settings"].get(PROPERTIES):

@@ -18,6 +18,7 @@ PROPERTIES = "KAFKA_CLIENT_PROPERTIES"
 
 CLUSTER = "CLUSTER"  # 1: three brokers, and a Spark master with two workers
 BROKER_PORTS = ("KAFKA_PORT", "KAFKA1_PORT", "KAFKA2_PORT")
+WITH_DASHBOARD = "WITH_DASHBOARD"  # 1: `make dashboard` has added Superset to the stack
 # What a cluster sets itself
 OF_CLUSTER = ("SPARK_MASTER", "SPARK_CONF_DIR")
 

@@ -14,7 +14,7 @@ from local_stack.manager import Services
 from local_stack.paths import LOGS
 from local_stack.pipeline import pipeline
 from local_stack.service import Service
-from local_stack.services import services
+from local_stack.services import DASHBOARD, services
 
 START_LIMIT = 240  # seconds until everything must be healthy
 
@@ -27,6 +27,8 @@ def up(environment: Mapping[str, str]) -> None:
     Raises StackError, before anything starts with all that prevents it.
     """
     begin = time.monotonic()
+    if DASHBOARD in manager.processes():  # `make dashboard` has started it
+        environment = {**environment, settings.WITH_DASHBOARD: "1"}
     if found := findings(preflight.configuration_checks(environment)):
         refuse(found | findings(preflight.machine_checks(environment)))
     folder.claim()
@@ -41,9 +43,10 @@ def up(environment: Mapping[str, str]) -> None:
 
 
 def settings_given(all_services: Services, environment: Mapping[str, str]) -> dict[str, str]:
-    """What the environment sets of the services' settings, of .env, and whether the stack is a cluster."""
+    """What the environment sets of the services' settings, of .env, and which services the stack has."""
     names = [name for service in all_services.values() for name in service.settings]
-    return settings.given([*names, *env_file(environment), settings.CLUSTER], environment)
+    names += [*env_file(environment), settings.CLUSTER, settings.WITH_DASHBOARD]
+    return settings.given(names, environment)
 
 
 def start(all_services: Services, environment: Mapping[str, str]) -> None:

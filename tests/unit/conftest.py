@@ -4,7 +4,7 @@ import pytest
 from local_stack.env_file import env_file
 from local_stack.services import doctor, ledger, services
 
-ROWS = (*services({}).values(), ledger({}), doctor({}))
+ROWS = (*services({"WITH_DASHBOARD": "1"}).values(), ledger({}), doctor({}))
 SETTINGS = {*env_file({}), *(name for row in ROWS for name in row.settings)}
 
 

@@ -10,6 +10,7 @@ from local_stack import folder as folders
 from local_stack.errors import findings
 from service.settings import BadSetting
 
+EVERYTHING = {"CLUSTER": "1", "WITH_DASHBOARD": "1"}
 KAFKA, DRUID = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.test:1"}, {"DRUID_URL": "http://druid.test"}
 REMEDY = "start that one, correct the address, or unset it."
 SCRIPTS = ["topics", "supervisor-specs", "pyspark", "sensorgenerator"]
@@ -80,7 +81,7 @@ def test_a_stack_can_be_stopped_after_the_file_with_kafkas_properties_was_remove
     environment = KAFKA | {"KAFKA_CLIENT_PROPERTIES": str(tmp_path / "missing")}
     with pytest.raises(BadSetting):
         services.services(environment)
-    assert services.services(existing.without(environment)).keys() == services.services({"CLUSTER": "1"}).keys()
+    assert services.services(existing.without(environment)).keys() == services.services(EVERYTHING).keys()
 
 
 def test_a_password_that_can_not_be_read_is_a_bad_setting(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_reset_removes_the_stacks_files_and_says_what_it_keeps(
     monkeypatch.setattr(stop, "remove", lambda rows: removed.extend(row.name for row in rows))
     stop.reset(DRUID | {"KAFKA_RAW_TOPIC": "fleet"})
     # What the stack's own servers left in its folder before is removed as well.
-    assert removed == [*services.services({"CLUSTER": "1"}), "verify"]
+    assert removed == [*services.services(EVERYTHING), "verify"]
     assert capsys.readouterr().out == (
         "the files of this stack are removed. Kept, because these servers are not this stack's: the datasources"
         " sensor-data-raw, sensor-data-aggregated, sensor-data-rejected, sensor-data-late in Druid at http://druid.test."

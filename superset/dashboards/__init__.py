@@ -1,0 +1,1 @@
+"""What Superset needs to show the charts in assets/."""
