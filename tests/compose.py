@@ -34,6 +34,16 @@ class Compose:
         command = ["docker", "inspect", "--format", f"{{{{json {what}}}}}", container]
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
+    def assert_doctor_finds_nothing(self) -> None:
+        """In the end: just after a start, a busy machine may answer too late, or Druid lag behind."""
+
+        def nothing() -> bool:
+            said = self("run", "--rm", "doctor").stdout
+            assert "Nothing was found. Checked: " in said, said
+            return True
+
+        poll_until("a doctor without findings", nothing, 120)
+
     def services(self) -> dict[str, dict[str, str]]:
         lines = self("ps", "--all", "--format", "json").stdout.splitlines()
         return {state["Service"]: state for state in map(json.loads, lines)}

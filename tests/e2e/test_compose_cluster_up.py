@@ -90,7 +90,7 @@ def test_up_starts_two_of_each_and_all_are_healthy(cluster: Compose) -> None:
     for name in ("kafka2", "spark-master", "spark-worker1", "historical1", "indexer1"):
         assert (states[name]["State"], states[name]["Health"]) == ("running", "healthy"), name
     assert len(generators(cluster)) == 2
-    assert "Nothing was found. Checked: " in cluster("run", "--rm", "doctor").stdout
+    cluster.assert_doctor_finds_nothing()
 
 
 def test_nothing_runs_as_root_or_with_a_way_out(cluster: Compose) -> None:

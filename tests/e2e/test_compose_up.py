@@ -66,7 +66,7 @@ def test_up_brings_everything_up_healthy(compose: Compose) -> None:
         elif name != "sensorgenerator":
             assert (state["State"], state["Health"]) == ("running", "healthy"), name
     assert requests.get(f"{ROUTER}/unified-console.html", timeout=30).ok
-    assert "Nothing was found. Checked: " in compose("run", "--rm", "doctor").stdout
+    compose.assert_doctor_finds_nothing()
 
 
 def test_the_folder_may_have_any_name(compose: Compose) -> None:
