@@ -51,13 +51,14 @@ class Sensor:
         return min(max(value, self.low), self.high)
 
 
-# The sensors that a vehicle always has, by the names of their signals.
+# The sensors whose signals don't depend on traffic, by the names of the signals.
 SENSORS = {
     "temp": Sensor(mean=20, sd=1, low=-50, high=60),  # degrees Celsius
     "humidity": Sensor(mean=35, sd=5, low=0, high=100),  # percent, relative
 }
 # All signals that a vehicle can send, in the order of schemas/sensor-data-raw.schema.json.
 SIGNALS = (*SENSORS, *driving.State._fields)
+DEFAULT = "temp", "humidity"
 
 
 class UnknownSignal(ValueError):
@@ -77,7 +78,7 @@ def chosen(names: str) -> tuple[str, ...]:
 class Vehicle:
     """One vehicle: its number, its VIN, its sequence number and its sensors."""
 
-    def __init__(self, entity: int, vin: str, seq: int, seed: int, signals: Sequence[str] = tuple(SENSORS)) -> None:
+    def __init__(self, entity: int, vin: str, seq: int, seed: int, signals: Sequence[str] = DEFAULT) -> None:
         self.entity = entity
         self.vin = vin
         self.seq = seq
@@ -134,7 +135,7 @@ class Fleet:
         last_seq: Mapping[int, int] | None = None,
         seed: int = 0,
         share: Share = WHOLE,
-        signals: Sequence[str] = tuple(SENSORS),
+        signals: Sequence[str] = DEFAULT,
     ) -> None:
         faker = Faker()
         faker.seed_instance(seed)
