@@ -10,6 +10,9 @@ from service.settings import from_constants
 num_entities = 200  # vehicles, 1 or more; each sends one reading per iteration
 sensor_interval = 5  # seconds from one iteration to the next, by the clock (:00, :05, ...); 0 sends without a pause
 script_duration = 60 * 15  # seconds that the script runs
+# What each reading has, of: temp, humidity, speed, odometer, latitude, longitude, heading, fuel_level, tire_pressure,
+# coolant_temp
+signals = "temp, humidity"
 
 # Kafka configuration
 kafka_bootstrap_servers = "kafka0:29092"

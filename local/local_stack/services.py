@@ -105,6 +105,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
                 "NUM_ENTITIES",
                 "SENSOR_INTERVAL",
                 "SCRIPT_DURATION",
+                "SIGNALS",
                 "MAX_IN_FLIGHT",
                 "NUM_PROCESSES",
                 "LATE_SHARE",

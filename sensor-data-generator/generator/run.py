@@ -10,7 +10,7 @@ from service.state import utc_now
 
 from generator.delivery import Deliveries
 from generator.faults import Faults
-from generator.fleet import Fleet, Share
+from generator.fleet import Fleet, Share, chosen
 from generator.settings import Settings
 from generator.stop import Stop
 
@@ -121,7 +121,7 @@ class Run:
 
 def prepare(settings: Settings, share: Share, last: Mapping[int, int], producer: KafkaProducer, stop: Stop) -> Run:
     """The run of a process that has `share` of the vehicles. `last` is the result of last_seq()."""
-    fleet = Fleet(settings.num_entities, last, share=share)
+    fleet = Fleet(settings.num_entities, last, share=share, signals=chosen(settings.signals))
     faults = None
     if any(settings.shares):
         seed = settings.fault_seed + share.number

@@ -9,6 +9,7 @@ from kafka_client import KafkaSettings
 from service import settings
 
 from generator.faults import Shares
+from generator.fleet import SIGNALS, UnknownSignal, chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Settings(KafkaSettings):
     num_entities: int = settings.whole_number(minimum=1)
     sensor_interval: float = settings.seconds()
     script_duration: float = settings.seconds()
+    signals: str = settings.text()
     kafka_raw_topic: str = settings.text()
     kafka_runs_topic: str = settings.text()
     kafka_generator_group_id: str = settings.text()
@@ -49,6 +51,13 @@ class Settings(KafkaSettings):
 def checked(constants: Settings, environment: Mapping[str, str]) -> Settings:
     """The constants with what `environment` overrides. Raises BadSetting for values that are not allowed."""
     result = settings.checked(constants, environment)
+    try:
+        chosen(result.signals)
+    except UnknownSignal as error:
+        raise settings.BadSetting(
+            f"SIGNALS (or signals) is {result.signals!r}: {error}. It must be one or more of {', '.join(SIGNALS)},"
+            " separated by commas."
+        ) from None
     total = math.fsum(result.shares)
     if total > 1:
         names = ", ".join(f"{name.upper()}_SHARE" for name in Shares._fields)

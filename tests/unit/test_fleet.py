@@ -1,14 +1,19 @@
 """The simulated fleet: its vehicles and their readings, which follow the contract."""
 
+import hashlib
 import json
 import math
 import random
 import statistics
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from generator.fleet import SENSORS, WHOLE, Fleet, Sensor, Share
+import jsonschema
+import producer
+import pytest
+from generator.fleet import DEFAULT, SENSORS, SIGNALS, WHOLE, Fleet, Sensor, Share, UnknownSignal, chosen
 from service import contract
 
 TIME = "2026-01-01T00:00:00.000Z"
@@ -21,18 +26,87 @@ def readings(fleet: Fleet) -> list[dict[str, Any]]:
 def test_one_reading_of_every_vehicle_with_the_fields_of_the_contract() -> None:
     first = readings(Fleet(3))
     assert [reading["entity"] for reading in first] == [1, 2, 3]
-    assert [list(reading) for reading in first] == [["time", "entity", *SENSORS, "seq", "vin"]] * 3
+    assert [list(reading) for reading in first] == [["time", "entity", *DEFAULT, "seq", "vin"]] * 3
     assert {reading["time"] for reading in first} == {TIME}
     assert [key for key, _ in Fleet(3).records(TIME)] == [b"1", b"2", b"3"]
 
 
-def test_the_sensors_are_the_signals_of_the_schema_and_stay_in_their_ranges() -> None:
-    signals = contract.signals(contract.topics()["raw"].schema)
-    assert list(SENSORS) == [signal.name for signal in signals], (
-        "SENSORS in generator/fleet.py must have the signals of schemas/sensor-data-raw.schema.json, in its order"
+RAW_SCHEMA = contract.topics()["raw"].schema
+
+
+def test_the_signals_of_the_fleet_are_those_of_the_schema() -> None:
+    signals = {signal.name: signal for signal in contract.signals(RAW_SCHEMA)}
+    assert list(SIGNALS) == list(signals), (
+        "SENSORS in generator/fleet.py and State in generator/driving.py must have the signals of"
+        " schemas/sensor-data-raw.schema.json, in its order"
     )
-    for signal, sensor in zip(signals, SENSORS.values(), strict=True):
-        assert signal.low <= sensor.low <= sensor.mean <= sensor.high <= signal.high, signal.name
+    for name, sensor in SENSORS.items():
+        assert signals[name].low <= sensor.low <= sensor.mean <= sensor.high <= signals[name].high, name
+
+
+def test_the_default_signals_are_those_of_the_schema_and_the_script_names_all() -> None:
+    assert DEFAULT == chosen(producer.signals) == tuple(contract.default_signals(RAW_SCHEMA)), (
+        "the windows job reads the signals of x-default-signals fastest, and the generator must send these by default"
+    )
+    script = Path(producer.__file__).read_text().replace("\n# ", " ")
+    assert f"of: {', '.join(SIGNALS)}\n" in script
+
+
+def test_a_record_with_the_default_signals_is_what_it_was_before_there_were_others() -> None:
+    digest = hashlib.sha256()
+    fleet = Fleet(200, {7: 99}, seed=3)
+    for _ in range(50):
+        for key, value in fleet.records(TIME):
+            digest.update(key + value)
+    assert digest.hexdigest() == "5eb7c7840e1da3576ab103e175a85163b6925485ff28ed861b67d27e9bb8dd73"
+
+
+def test_a_record_has_the_chosen_signals_in_the_order_of_the_contract() -> None:
+    fleet = Fleet(3, signals=chosen("speed,temp , latitude"))
+    first, second = next(fleet.records(TIME))[1], next(fleet.records("2026-01-01T00:49:00.000Z"))[1]
+    assert first == (
+        b'{"time":"2026-01-01T00:00:00.000Z","entity":1,"temp":20.04,"speed":0.00,"latitude":52.651658,"seq":1,'
+        b'"vin":"RT3GZYSK4Z9J97593"}'
+    )
+    assert json.loads(second)["speed"] > 80
+    fleet = Fleet(1, signals=chosen("odometer"))
+    for seq in (1, 2):
+        assert list(readings(fleet)[0]) == ["time", "entity", "odometer", "seq", "vin"]
+        assert fleet.vehicles[0].seq == seq
+
+
+def test_readings_with_all_signals_are_as_the_contract_says() -> None:
+    valid = jsonschema.Draft202012Validator(RAW_SCHEMA)
+    fleet = Fleet(20, signals=SIGNALS)
+    for minute in range(10):
+        for _, value in fleet.records(f"2026-01-01T00:{minute:02}:00.000Z"):
+            valid.validate(json.loads(value))
+            assert list(json.loads(value)) == ["time", "entity", *SIGNALS, "seq", "vin"]
+
+
+def test_the_vehicles_go_on_where_they_are_after_a_restart_and_in_another_share() -> None:
+    names, later = chosen("odometer, latitude, fuel_level"), "2026-01-01T01:00:00.000Z"
+    fleet = Fleet(10, signals=names)
+    list(fleet.records(TIME))
+    expected = {value["entity"]: value for value in (json.loads(value) for _, value in fleet.records(later))}
+    for share in WHOLE.parts(2):
+        for _, value in Fleet(10, dict.fromkeys(range(11), 1), share=share, signals=names).records(later):
+            assert json.loads(value) == expected[json.loads(value)["entity"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("temp, sped", "'sped' is no signal, the nearest is 'speed'"),
+        ("Temp", "'Temp' is no signal, the nearest is 'temp'"),
+        ("temp,", "'' is no signal, the nearest is "),
+        ("temp; speed", "'temp; speed' is no signal, the nearest is "),
+    ],
+)
+def test_an_unknown_signal_is_named_with_the_nearest(names: str, said: str) -> None:
+    with pytest.raises(UnknownSignal) as error:
+        chosen(names)
+    assert str(error.value).startswith(said)
 
 
 def values(rng: random.Random) -> Iterator[dict[str, float]]:

@@ -78,6 +78,7 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
         ("OUT_OF_ORDER_SHARE", "-0.1", "a share, 0 to 1"),
         ("DUPLICATE_SHARE", "nan", "a share, 0 to 1"),
         ("MALFORMED_SHARE", "5%", "a share, 0 to 1"),
+        ("SIGNALS", "", "a text that is not empty"),
         ("LATE_BY", "-1", "a number of seconds, 0 or more"),
         ("OUT_OF_ORDER_BY", "2 seconds", "a number of seconds, 0 or more"),
         ("FAULT_SEED", "0.5", "a whole number, 0 or more"),
