@@ -28,7 +28,7 @@ RESULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.chunkBase64String.enabled": "false",  # no line breaks in base64
     "spark.sql.legacy.codingErrorAction": "true",  # bytes that can't be decoded become U+FFFD
-    "spark.sql.variant.allowDuplicateKeys": "true",  # the last one counts, see _without_repeats()
+    "spark.sql.variant.allowDuplicateKeys": "true",  # the last one counts, see without_repeats()
     # aggregate() has two watermarks. And a reading is late by the watermark of its own batch.
     "spark.sql.streaming.statefulOperator.allowMultiple": "false",
     # While no window is open, the state may get other columns; Spark would still look at rows that were removed.

@@ -8,16 +8,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from service.contract import Signal
 
+from windows_job.json_text import JSON, NO_LIMIT, json_text, single_value, without_repeats
 from windows_job.reading import MARKER, Form
 
-NO_LIMIT = 2**31 - 1
 LONGEST_PLAIN = 4096  # bytes of a plain record
-# Strict JSON; and, as in Druid, no limit to the depth or length of fields that are not used.
-JSON = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"} | dict.fromkeys(
-    ["maxNestingDepth", "maxNumLen", "maxStringLen"], str(NO_LIMIT)
-)
 WRONG_TYPE = "_wrong_type"  # what from_json sets in a record with a value that is not of its field's type
-JSON_FIELDS = JSON | {"columnNameOfCorruptRecord": WRONG_TYPE}
 
 # What is kept of a rejected record: a larger one would not fit into a record of Kafka.
 KEPT_BYTES = 1024 * 1024
@@ -43,10 +38,10 @@ def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
     """
     value, plain, text, reading = (F.col(name) for name in ("value", "plain", "text", "reading"))
     others = [name for name in form.fields if name not in ("time", *(signal.name for signal in form.signals))]
-    # A variant keeps apart 7, "7", 7.5 and true. So the only fields of which a value may be of another type than the
-    # column's are the signals.
+    # A variant keeps apart 7, "7", 7.5 and true, so WRONG_TYPE is set by a signal only: a text takes any value.
     types = {**form.fields, **dict.fromkeys(others, "VARIANT"), WRONG_TYPE: "STRING"}
     schema = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    options = JSON | {"columnNameOfCorruptRecord": WRONG_TYPE}
     # In steps, so that nothing is computed twice. Plain records are complete before from_json: there Spark's generated
     # code ends, and every column is copied. So there is one step with it, and what goes through it is small: the size
     # instead of the value, and whether it is the control topic instead of the topic.
@@ -58,14 +53,13 @@ def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
         "*", F.octet_length(value).alias("size"), is_control.alias("is_control"), plain_or_not.alias("plain")
     )
     split = seen.select("*", F.when(plain, F.split(string, ",")).alias("parts"))
-    placed = split.select(
-        "*", *(F.when(plain, column).alias(f"plain_{name}") for name, column in _at_their_places(form).items())
-    )
-    texts = placed.select("*", F.when(F.col("plain_time").isNull(), _text(value)).alias("text"))
+    places = _at_their_places(form)
+    placed = split.select("*", *(F.when(plain, column).alias(f"plain_{name}") for name, column in places.items()))
+    texts = placed.select("*", F.when(F.col("plain_time").isNull(), json_text(value)).alias("text"))
     read = texts.select(
         "*",
-        F.when(text.isNotNull(), _judged(F.from_json(_without_repeats(text), schema, JSON_FIELDS), form)).alias("json"),
-        F.when(text.isNotNull(), _single_value(text)).alias("single"),
+        F.when(text.isNotNull(), _judged(F.from_json(without_repeats(text), schema, options), form)).alias("json"),
+        F.when(text.isNotNull(), single_value(text)).alias("single"),
     ).select("*", "json.*")
     time = F.when(reading["time"].rlike(form.time_pattern), reading["time"].try_cast("timestamp"))
     read = read.withColumn("json_entity", F.when(text.isNotNull(), _entity(reading["entity"])))
@@ -74,7 +68,6 @@ def parse(raw: DataFrame, form: Form, control_topic: str) -> DataFrame:
     of_json = {signal.name: reading[signal.name] for signal in form.signals} | {"time": time}
     of_json |= {name: _whole_number(reading[name], form.fields[name]) for name in others if name != "entity"}
     of_json |= dict(zip(ENTITY, (number, F.when(number.isNull(), json_entity)), strict=True))
-    places = {name.removeprefix("plain_") for name in read.columns if name.startswith("plain_")}
     parsed = read.select(
         "*",
         *(
@@ -98,10 +91,11 @@ def _entity(value: Column) -> Column:
 
 
 def _judged(json: Column, form: Form) -> Column:
-    """A struct of `reading`, which is `json`, and `signals_valid`: whether its signals are, of a plain record or not.
+    """A struct of `reading`, which is `json`, and `signals_valid`: whether it has signals, and all of them are valid.
 
-    Computed where from_json is, outside of the code that Spark generates for every record: there it would grow with
-    every signal. A lambda gives `json` a name, or from_json would run once for each use.
+    The ranges of those that a plain record has are left to _valid(). Computed beside from_json, outside of the code
+    that Spark generates for every record, which would grow with every signal. A lambda gives `json` a name: otherwise,
+    from_json would run once for each use.
     """
 
     def judge(reading: Column) -> Column:
@@ -230,34 +224,6 @@ def _signal_fault(signal: Signal) -> Column:
     if not signal.optional:
         fault = fault.when(number.isNull() & value.isNull(), f"{signal.name} is missing")
     return fault.when(number.isNull() & value.isNotNull(), f"{signal.name} is not a number")
-
-
-def _text(value: Column) -> Column:
-    """The JSON text of a value. The first bytes tell encodings other than UTF-8, as in Druid's parser."""
-    head = F.hex(F.substring(value, 1, 4))
-    return (
-        F.when(head.rlike("^(0000FEFF|FFFE0000|000000..)"), F.decode(value, "UTF-32"))
-        .when(head.rlike("^..000000"), F.decode(F.concat(F.unhex(F.lit("FFFE0000")), value), "UTF-32"))
-        .when(head.rlike("^(FEFF|FFFE|00..)"), F.decode(value, "UTF-16"))
-        .when(head.rlike("^..00"), F.decode(value, "UTF-16LE"))
-        .when(head.startswith("EFBBBF"), F.substring(value, 4, NO_LIMIT).cast("string"))
-        .otherwise(value.cast("string"))
-    )
-
-
-def _single_value(text: Column) -> Column:
-    """Whether nothing follows the JSON value that `text` begins with: from_json ignores what follows."""
-    # Then the text is valid as the only item of an array and as the only value of an object.
-    item = F.size(F.from_json(F.concat(F.lit("["), text, F.lit("]")), "ARRAY<STRUCT<entity: INT>>", JSON)) == 1
-    value = F.from_json(F.concat(F.lit('{"value":'), text, F.lit("}")), "value STRUCT<entity: INT>", JSON)["value"]
-    return F.coalesce(item & value.isNotNull(), F.lit(False))
-
-
-def _without_repeats(text: Column) -> Column:
-    """The text with the last of fields of one name only, as in Druid: from_json takes the last of the right type."""
-    names = F.json_object_keys(text)
-    once = F.coalesce(F.size(names) == F.size(F.array_distinct(names)), F.lit(True))
-    return F.when(once, text).otherwise(F.coalesce(F.to_json(F.try_parse_json(text)), F.lit("{}")))
 
 
 def fields(parsed: DataFrame, form: Form) -> DataFrame:
