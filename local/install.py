@@ -101,12 +101,18 @@ def install_python(venv: Path, files: list[Path], python: str = sys.executable) 
     (site_packages / "sensor-data.pth").write_text(os.path.relpath(ROOT / "common", site_packages) + "\n")
 
 
-def install_superset(venv: Path, python: str) -> None:
-    """Superset and what it needs, in an environment of its own: its packages don't fit together with the services'."""
-    files = [ROOT / "superset/requirements.txt"]
+def install_superset(venv: Path, python: Callable[[], str]) -> None:
+    """Superset and what it needs, in an environment of its own: its packages don't fit together with the services'.
+
+    `python` finds the Python for it, and is called where something must be installed.
+    """
+    files, stamp = [ROOT / "superset/requirements.txt"], venv / "installed"
     with exclusive(LOCAL / "install.lock", LOCK_LIMIT):
-        install = partial(install_python, venv, files, python)
-        once("Superset (800 MB)", venv / "installed", digest(PIP, *files), install)
+        if (venv / "bin/python").exists() and stamp.exists() and stamp.read_text() == digest(PIP, *files):
+            return
+        stamp.unlink(missing_ok=True)
+        install = partial(install_python, venv, files, python())
+        once("Superset (800 MB)", stamp, digest(PIP, *files), install)
 
 
 def use(venv: Path) -> None:

@@ -33,7 +33,7 @@ def dashboard(environment: Mapping[str, str]) -> None:
     row = all_services[DASHBOARD]
     if not (DASHBOARD in current and current[DASHBOARD].runs):
         refuse(findings(partial(check_port, row.name, *port) for port in row.ports.items()))
-    install_superset(SUPERSET, python())
+    install_superset(SUPERSET, python)
     [(file, password)] = row.configuration.items()
     is_new = not file.exists()
     with folder.exclusive():
@@ -48,9 +48,9 @@ def dashboard(environment: Mapping[str, str]) -> None:
 
 
 def python() -> str:
-    """The Python that Superset runs on: of its environment, or one to make that with. Raises StackError."""
+    """The Python for the environment of Superset. Raises StackError."""
     seen = []
-    for name in (str(SUPERSET / "bin/python"), *filter(None, [os.environ.get("PYTHON")]), *PYTHONS):
+    for name in (*filter(None, [os.environ.get("PYTHON")]), *PYTHONS):
         try:
             done = subprocess.run([name, "-E", "-c", VERSION], capture_output=True, text=True)
         except OSError:

@@ -52,8 +52,8 @@ def settings_given(all_services: Services, environment: Mapping[str, str]) -> di
 def start(all_services: Services, environment: Mapping[str, str]) -> None:
     """Start everything, or let a running stack take up what has changed."""
     given = settings_given(all_services, environment)
-    if given:
-        logger.info("settings from the environment: %s", ", ".join(f"{name}={given[name]}" for name in given))
+    if shown := [f"{name}={value}" for name, value in given.items() if name != settings.WITH_DASHBOARD]:
+        logger.info("settings from the environment: %s", ", ".join(shown))
     with folder.exclusive():
         server_checks = preflight.server_checks(environment)
         if manager.processes():

@@ -66,6 +66,19 @@ def query_context(params: dict[str, Any], dataset: int) -> dict[str, Any]:
     return {"datasource": {"id": dataset, "type": "table"}, "queries": [query], "result_format": "json"}
 
 
+def filtered(browser: Browser) -> set[str]:
+    """The titles of the charts that the browser has asked for with a filter for the vehicle."""
+    sent = [event["params"]["request"] for event in browser.events if event["method"] == "Network.requestWillBeSent"]
+    asked = [json.loads(each["postData"]) for each in sent if "/chart/data?" in each["url"]]
+    found = set()
+    for each in asked:
+        if any(one["col"] == "entity" for query in each["queries"] for one in query["filters"]):
+            chart = each["form_data"]["slice_id"]
+            title = f"document.querySelector('.dashboard-chart-id-{chart}').innerText"
+            found.add(str(browser.evaluate(title)).strip().splitlines()[0])
+    return found
+
+
 @pytest.fixture(scope="module")
 def dashboard(pipeline: Pipeline) -> Iterator[Dashboard]:
     """A dashboard on a stack without a late reading or a rejected record."""
@@ -136,4 +149,5 @@ def test_a_browser_shows_every_chart_with_data_and_no_error(dashboard: Dashboard
         assert {title for title in titles if title not in shown} == set()
         assert "No results" not in shown and "Error" not in shown
         assert browser.errors() == []
+        assert filtered(browser) == {"Temperature and humidity of one vehicle", "Track of one vehicle"}
         assert {url for url in browser.requested() if not url.startswith((ADDRESS, "data:", "blob:"))} == set()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dashboard as script
+import install
 import pytest
 import yaml
 from dashboards.datasources import columns, recent
@@ -164,7 +165,6 @@ def test_a_secret_is_kept_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 def pythons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """What the PATH has: scripts that print a version, or fail as pyenv's do."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(dashboard, "SUPERSET", tmp_path / "superset")
     monkeypatch.setattr(dashboard, "PYTHONS", ("python-a", "python-b"))
     monkeypatch.delenv("PYTHON", raising=False)
 
@@ -199,6 +199,33 @@ def test_pythons_that_are_too_new_or_too_old_are_named(pythons: Callable[..., No
     ) as error:
         dashboard.python()
     assert_one_sentence(str(error.value))
+
+
+def test_superset_is_installed_once_and_again_for_other_packages_or_without_its_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[str] = []
+
+    def install_python(venv: Path, files: list[Path], python: str) -> None:
+        assert [path.relative_to(tmp_path) for path in files] == [Path("superset/requirements.txt")]
+        (venv / "bin").mkdir(parents=True, exist_ok=True)
+        (venv / "bin/python").touch()
+        made.append(python)
+
+    monkeypatch.setattr(install, "install_python", install_python)
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "LOCAL", tmp_path)
+    requirements = tmp_path / "superset/requirements.txt"
+    requirements.parent.mkdir()
+    for change in (
+        lambda: requirements.write_text("apache-superset==6.1.0"),
+        lambda: None,
+        lambda: requirements.write_text("apache-superset==6.1.1"),
+        (tmp_path / "venv/bin/python").unlink,
+    ):
+        change()
+        install.install_superset(tmp_path / "venv", lambda: "python3.12")
+    assert made == ["python3.12"] * 3
 
 
 def test_the_dashboard_needs_a_running_stack(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ PAGE = (ROOT / "docs/troubleshooting.md").read_text()
 FROM_OTHERS = {"Connection authentication failure", "container ...-pyspark-1 is unhealthy"}  # Derby, Compose
 QUOTES = sorted({*re.findall(r'"([^"\n]+)"', PAGE)} - FROM_OTHERS)
 PROGRAMS = (
-    "common", "doctor", "kafka", "ledger", "local", "pyspark", "schemas", "sensor-data-generator", "supervisor-specs",
+    "common", "doctor", "kafka", "ledger", "local", "pyspark", "schemas", "sensor-data-generator", "superset",
+    "supervisor-specs",
 )  # fmt: skip
 LOCAL = ("checks", "doctor", "env_file", "errors", "folder", "java", "manager", "preflight", "settings")
 # Where the sentences of `make doctor` are, but for schemas/: there each says which line to edit.
