@@ -36,6 +36,14 @@ late_by = 300  # seconds that a late reading is held back; more than the job's w
 out_of_order_by = 2  # seconds that an out-of-order one is held back; plus sensor_interval, less than the watermark
 fault_seed = 0  # the same seed gives the same faults; process n, from 0, uses the seed plus n
 
+# Replay of a recording instead of the simulated fleet. docs/replay.md describes files and mappings.
+replay_file = ""  # a file, a folder or a pattern ("recordings/*.csv"): CSV, JSON lines or Parquet; empty: no replay
+replay_map = ""  # a TOML or JSON file that maps columns to signals; empty: the columns have the contract's names
+replay_times = "original"  # or "ends now" or "starts now", which shift all times by the same duration
+replay_speed = 0.0  # 0: as fast as possible; 1: as recorded; 10: ten times as fast
+replay_loop = False  # True begins again at the end, with later times
+replay_dry_run = False  # True shows the first readings and what can't be mapped, and sends nothing
+
 # The progress of the run as JSON, written after an iteration, at most once a second
 generator_state_file = "/var/lib/sensor-data/generator.json"
 

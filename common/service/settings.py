@@ -141,6 +141,29 @@ def share() -> Any:
     return _field(parse)
 
 
+def speed() -> Any:
+    """A field of how many times as fast as real time: 0 for as fast as possible, or 1 or more, as a float."""
+
+    def parse(value: Any) -> float:
+        number = _number(value)
+        if number != 0 and not 1 <= number < math.inf:
+            raise _NotAllowed("0 (as fast as possible), or a number of 1 (as recorded) or more")
+        return number
+
+    return _field(parse)
+
+
+def one_of(*texts: str) -> Any:
+    """A field of one of these texts."""
+
+    def parse(value: Any) -> str:
+        if value not in texts:
+            raise _NotAllowed(f"{', '.join(map(repr, texts[:-1]))} or {texts[-1]!r}")
+        return str(value)
+
+    return _field(parse)
+
+
 def boolean() -> Any:
     """A field of a bool: true or false, in any case."""
 

@@ -17,6 +17,29 @@ from local_stack.settings import PROPERTIES, clustered, in_force
 
 GENERATOR = "sensorgenerator"
 
+GENERATOR_SETTINGS = (
+    "KAFKA_GENERATOR_GROUP_ID",
+    "NUM_ENTITIES",
+    "SENSOR_INTERVAL",
+    "SCRIPT_DURATION",
+    "HISTORY",
+    "MAX_IN_FLIGHT",
+    "NUM_PROCESSES",
+    "LATE_SHARE",
+    "OUT_OF_ORDER_SHARE",
+    "DUPLICATE_SHARE",
+    "MALFORMED_SHARE",
+    "LATE_BY",
+    "OUT_OF_ORDER_BY",
+    "FAULT_SEED",
+    "REPLAY_FILE",
+    "REPLAY_MAP",
+    "REPLAY_TIMES",
+    "REPLAY_SPEED",
+    "REPLAY_LOOP",
+    "REPLAY_DRY_RUN",
+    "GENERATOR_STATE_FILE",
+)
 # Of every script that asks Druid
 DRUID_SETTINGS = ("DRUID_URL", "DRUID_USER", "DRUID_PASSWORD_FILE", "DRUID_CA_FILE")
 
@@ -100,23 +123,7 @@ def services(environment: Mapping[str, str]) -> dict[str, Service]:
             GENERATOR,
             "sensor-data-generator/producer.py",
             checks.generator_sends(generator_state),
-            settings=values(
-                "KAFKA_GENERATOR_GROUP_ID",
-                "NUM_ENTITIES",
-                "SENSOR_INTERVAL",
-                "SCRIPT_DURATION",
-                "HISTORY",
-                "MAX_IN_FLIGHT",
-                "NUM_PROCESSES",
-                "LATE_SHARE",
-                "OUT_OF_ORDER_SHARE",
-                "DUPLICATE_SHARE",
-                "MALFORMED_SHARE",
-                "LATE_BY",
-                "OUT_OF_ORDER_BY",
-                "FAULT_SEED",
-                "GENERATOR_STATE_FILE",
-            ),
+            settings=values(*GENERATOR_SETTINGS),
             one_shot=True,
             data=[DATA / "generator"],
             state_file=generator_state,
@@ -135,6 +142,13 @@ def doctor(environment: Mapping[str, str]) -> Service:
     """The row of what `make doctor` runs on a running stack."""
     names = "KAFKA_TRANSACTIONAL_ID", *DRUID_SETTINGS, "WINDOWS_JOB_STATE_FILE"
     return _on_demand("doctor", "doctor/doctor.py", environment, *names)
+
+
+def replay(environment: Mapping[str, str]) -> Service:
+    """The row of `make replay`, which runs on demand only."""
+    own = {"GENERATOR_STATE_FILE": str(DATA / "generator/replay.json")}  # the generator's stays as it is
+    script, data = "sensor-data-generator/producer.py", [DATA / "generator"]
+    return _on_demand("replay", script, own | dict(environment), *GENERATOR_SETTINGS, data=data)
 
 
 def _on_demand(name: str, script: str, environment: Mapping[str, str], *names: str, **row: Any) -> Service:

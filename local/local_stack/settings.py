@@ -22,10 +22,10 @@ BROKER_PORTS = ("KAFKA_PORT", "KAFKA1_PORT", "KAFKA2_PORT")
 OF_CLUSTER = ("SPARK_MASTER", "SPARK_CONF_DIR")
 
 # What make itself, the Makefile and the programs of its other verbs take from make's command line.
-MAKE_VARIABLES = ("PYTHON", "INSTALLED", "STACK_DIR", "JAVA_HOME", "KILLS", "SEED", "CASE", "ROUNDS")
+MAKE_VARIABLES = ("PYTHON", "INSTALLED", "STACK_DIR", "JAVA_HOME", "KILLS", "SEED", "CASE", "ROUNDS", "FILE", "MAP")
 
 # Settings that are the path of a file or a folder of the user's
-FILES = (PROPERTIES, "DRUID_PASSWORD_FILE", "DRUID_CA_FILE", "SPARK_CONF_DIR")
+FILES = (PROPERTIES, "DRUID_PASSWORD_FILE", "DRUID_CA_FILE", "SPARK_CONF_DIR", "REPLAY_FILE", "REPLAY_MAP")
 
 
 def clustered(environment: Mapping[str, str]) -> bool:

@@ -48,6 +48,10 @@ def run_generator(constants: Settings) -> int:
     except BadSetting as error:
         logger.error("%s", error)
         return 2
+    if settings.replay_file:  # the processes of a simulated fleet need no DuckDB
+        from generator.replay.main import run_replay  # noqa: PLC0415
+
+        return run_replay(settings)
     try:
         instance = claim(settings.state_file)
         state_file = StateFile(instance.path, settings.script_duration)

@@ -32,6 +32,12 @@ class Settings(KafkaSettings):
     late_by: float = settings.seconds()
     out_of_order_by: float = settings.seconds()
     fault_seed: int = settings.whole_number(minimum=0)
+    replay_file: str = settings.optional_text()
+    replay_map: str = settings.optional_text()
+    replay_times: str = settings.one_of("original", "ends now", "starts now")
+    replay_speed: float = settings.speed()
+    replay_loop: bool = settings.boolean()
+    replay_dry_run: bool = settings.boolean()
     generator_state_file: str = settings.text()
 
     @property

@@ -91,6 +91,10 @@ def test_a_late_reading_is_late_for_the_windows_and_an_out_of_order_one_is_not()
         ("LATE_BY", "-1", "a number of seconds, 0 or more"),
         ("OUT_OF_ORDER_BY", "2 seconds", "a number of seconds, 0 or more"),
         ("FAULT_SEED", "0.5", "a whole number, 0 or more"),
+        ("REPLAY_TIMES", "now", "'original', 'ends now' or 'starts now'"),
+        ("REPLAY_SPEED", "0.5", "0 (as fast as possible), or a number of 1 (as recorded) or more"),
+        ("REPLAY_LOOP", "1", "true or false"),
+        ("REPLAY_DRY_RUN", "yes", "true or false"),
         ("GENERATOR_STATE_FILE", " ", "a text that is not empty"),
     ],
 )
