@@ -14,7 +14,7 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generat
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install packages run up doctor status verify down reset lint format render unit integration e2e test chaos \
+.PHONY: help install packages run up doctor replay status verify down reset lint format render unit integration e2e test chaos \
   test-docker test-cluster bench requirements
 
 help: ## list these commands
@@ -37,6 +37,9 @@ up: install ## start everything in the background; returns when all services are
 
 doctor: ## name what is wrong with this machine, the settings or the running stack, each with its remedy
 	@$(INSTALL) --check; code=$$?; if [ -e $(INSTALLED) ]; then $(STACK) doctor || code=$$?; fi; exit $$code
+
+replay: $(INSTALLED) ## send a recording to the running stack: FILE=recordings/trip.csv MAP=trip.toml; REPLAY_DRY_RUN=true shows it
+	@$(STACK) replay
 
 status: $(INSTALLED) ## show the health, the memory, the counts and the lag of every service
 	@$(STACK) status

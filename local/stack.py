@@ -1,4 +1,4 @@
-"""The verbs of the mode without Docker: up, run, doctor, status, verify, down, reset (see `make help`)."""
+"""The verbs of the mode without Docker: up, run, replay, doctor, status, verify, down, reset (see `make help`)."""
 
 import sys
 
@@ -14,6 +14,7 @@ from xmlrpc.client import Fault
 from local_stack import logs, preflight, settings
 from local_stack.doctor import doctor
 from local_stack.errors import StackError, Unhealthy, not_accessible
+from local_stack.replay import replay
 from local_stack.run import run
 from local_stack.status import status, verify
 from local_stack.stop import down, reset
@@ -25,7 +26,8 @@ Verb = Callable[[Mapping[str, str]], int | None]  # of the environment; returns 
 # These check the settings themselves, together with what else must be so.
 CHECKING: dict[str, Verb] = {"up": up, "run": run, "doctor": doctor}
 # The others look at what runs already, with the settings that it was started with.
-VERBS: dict[str, Verb] = {**CHECKING, "status": status, "verify": verify, "down": down, "reset": reset}
+RUNNING: dict[str, Verb] = {"replay": replay, "status": status, "verify": verify, "down": down, "reset": reset}
+VERBS = {**CHECKING, **RUNNING}
 
 MANAGER_TIMEOUT = 30  # seconds for an answer of the process manager
 
