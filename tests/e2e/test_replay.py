@@ -111,7 +111,8 @@ def test_shifted_to_the_present_it_goes_through_at_its_own_pace(pipeline: Pipeli
     assert timedelta(seconds=12) < datetime.now(UTC) - start < timedelta(seconds=60)
     figures = pipeline.closed()
     assert figures["records"] - before["records"] == 13
-    assert (figures["late"], figures["rejected"], figures["runs"] - before["runs"]) == (0, 0, 1)
+    assert (figures["late"], figures["rejected"]) == (0, 0)
+    assert len(figures["runs"]) - len(before["runs"]) == 1
     counted = pipeline.sql(
         f'SELECT SUM("count") AS n, MAX(max_temp) AS top FROM "{AGGREGATED}" WHERE entity = \'van-1\''
     )
