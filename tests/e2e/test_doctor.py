@@ -69,6 +69,7 @@ def stopped(stack: Pipeline, *services: str) -> Iterator[None]:
     finally:
         for process in processes:
             process.send_signal(signal.SIGCONT)
+    poll_until("a healthy stack", stack.is_healthy, 120)
 
 
 def test_nothing_is_found_on_a_healthy_stack(stack: Pipeline) -> None:
@@ -113,7 +114,6 @@ def test_what_hangs_is_named(stack: Pipeline) -> None:
         assert_found(findings(stack), "Druid's coordinator, which runs the supervisors, does not answer: ")
     with stopped(stack, "broker"):
         assert_found(findings(stack), "Druid's broker does not answer queries: no answer within 5 s.")
-    poll_until("a healthy stack", stack.is_healthy, 120)
 
 
 def test_what_differs_in_kafka_druid_and_the_job_is_named_until_make_up_corrects_it(stack: Pipeline) -> None:
