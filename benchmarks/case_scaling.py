@@ -23,7 +23,7 @@ from sizing import COPIES, DRUID, GENERATOR, GENERATOR_ON_CLUSTER, INTERVAL, JOB
 
 # Each vehicle sends every five seconds, so a window of a minute has 12 readings, as in a real fleet.
 VEHICLES = 20_000
-SHAPE = readings.Shape(3_000_000, VEHICLES, rate=VEHICLES / INTERVAL)
+SHAPE = readings.Shape(2_000_000, VEHICLES, rate=VEHICLES / INTERVAL)
 TEXTS = SHAPE._replace(text=True)
 
 # The brokers of each partition
