@@ -8,7 +8,8 @@ same transactional id fences an older one that still runs.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from threading import Thread
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -21,6 +22,10 @@ from windows_job.topics import Token, last_token
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a rejected record of 1 MiB and its surroundings, as in schemas/topics.json
 COORDINATOR_TIMEOUT = 60  # seconds to wait at the start until Kafka coordinates the offsets and transactions
 TRANSACTION_TIMEOUT = 300  # seconds that a batch may take to be written; then the broker aborts it
+# Seconds for the calls of a transaction. kafka-python 3.0.12 sets no limit, and can lose a request when the broker goes
+# away: send_offsets_to_transaction() was seen to wait for ever. Java's client gives up after max.block.ms, a minute. A
+# commit waits for the records, too, which fail after two minutes.
+OFFSETS_LIMIT, COMMIT_LIMIT = 60, 180
 BLOCK = 1000  # records that are handed over together
 BUFFERED_CHARACTERS = 64 * 1024 * 1024  # kafka-python itself doesn't bound what it buffers
 
@@ -77,7 +82,7 @@ class ExactlyOnceSink:
         self._producer.begin_transaction()
         try:
             # For tools that show lag. The job itself goes on from the token: the group's offsets expire.
-            self._producer.send_offsets_to_transaction(offsets_of(token), self._group)
+            within(OFFSETS_LIMIT, self._producer.send_offsets_to_transaction, offsets_of(token), self._group)
             block: defaultdict[TopicPartition, list[tuple[bytes, bytes]]] = defaultdict(list)
             buffered = 0
             for number, (topic, key, value) in enumerate(records, start=1):
@@ -92,7 +97,7 @@ class ExactlyOnceSink:
                     self._hand_over(block)
             self._hand_over(block)
             self._producer.send(self._progress_topic, value=json.dumps(token).encode(), partition=0)
-            self._producer.commit_transaction()
+            within(COMMIT_LIMIT, self._producer.commit_transaction)
         except KafkaError:
             self.close()
             raise
@@ -115,3 +120,22 @@ def offsets_of(token: Token) -> dict[TopicPartition, OffsetAndMetadata]:
         for topic, ends in token["offsets"].items()
         for partition, offset in ends.items()
     }
+
+
+def within(seconds: float, call: Callable[..., object], *arguments: object) -> None:
+    """Make a call of a transaction. Raises what it raises, and KafkaTimeoutError when it takes longer."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call(*arguments)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = Thread(target=run, name="transaction", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise KafkaTimeoutError(f"Kafka has not completed a part of the transaction within {seconds:g} s")
+    if raised:
+        raise raised[0]

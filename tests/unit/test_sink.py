@@ -1,9 +1,11 @@
 """What the sink tells Kafka besides its records, with a fake producer. Its transactions are tested end to end."""
 
+from threading import Event
 from typing import Any
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaTimeoutError, ProducerFencedError
 from repository import job_settings
 from service.settings import checked
 from windows_job import sink
@@ -51,6 +53,32 @@ def test_the_offsets_of_a_batch_are_committed_to_the_group_in_its_transaction() 
         TopicPartition("raw", 1): OffsetAndMetadata(9, "", -1),
         TopicPartition("control", 0): OffsetAndMetadata(0, "", -1),
     }
+
+
+@pytest.mark.parametrize(
+    ("call", "limit"), [("send_offsets_to_transaction", "OFFSETS_LIMIT"), ("commit_transaction", "COMMIT_LIMIT")]
+)
+def test_a_transaction_that_kafka_never_completes_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, call: str, limit: str
+) -> None:
+    monkeypatch.setattr(sink, limit, 0.2)
+    made, ended = sink.ExactlyOnceSink(settings(), [], 1), Event()
+    monkeypatch.setattr(FakeProducer, call, lambda *_: ended.wait(60), raising=False)
+    with pytest.raises(KafkaTimeoutError, match=r"^KafkaTimeoutError: Kafka has not completed .* within 0\.2 s$"):
+        made.commit([], {"batch_id": 0, "offsets": {"raw": {"0": 7}}})
+    ended.set()
+    assert FakeProducer.calls[-1][0] == "close"
+    assert made.last_token is None
+
+
+def test_an_error_of_a_transaction_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fenced(*_: Any) -> None:
+        raise ProducerFencedError
+
+    made = sink.ExactlyOnceSink(settings(), [], 1)
+    monkeypatch.setattr(FakeProducer, "commit_transaction", fenced, raising=False)
+    with pytest.raises(ProducerFencedError):
+        made.commit([], {"batch_id": 0, "offsets": {"raw": {"0": 7}}})
 
 
 @pytest.mark.parametrize(
