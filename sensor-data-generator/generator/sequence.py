@@ -16,7 +16,9 @@ from service import contract
 
 # Others may send to the topic too. To continue from a seq near the end of 64 bits would leave no numbers.
 HIGHEST_SEQ = 2**62
-IDLE_TIMEOUT = 30  # seconds without progress
+# Seconds without progress. A consumer of kafka-python 3.0.12 may get no record any more when the broker was restarted:
+# then another one begins again, until LIMIT seconds after the start.
+IDLE_TIMEOUT, LIMIT = 10, 120
 
 _WHOLE_NUMBER = re.compile("[1-9][0-9]{0,17}")
 
@@ -43,6 +45,17 @@ def last_readings(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int
     are read. A vehicle's history may be in one partition, and its live readings in another. So all are read back to the
     time at which the last reading found was sent. Raises KafkaError when Kafka can't be reached or stops answering.
     """
+    deadline = time.monotonic() + LIMIT
+    while True:
+        try:
+            return _last_readings(kafka, topic, num_entities)
+        except KafkaTimeoutError as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("%s; the last readings are read again", error)
+
+
+def _last_readings(kafka: KafkaClient, topic: str, num_entities: int) -> dict[int, Last]:
     consumer = KafkaConsumer(
         **kafka.options(),
         isolation_level="read_committed",  # an open transaction of someone else hides what comes behind it

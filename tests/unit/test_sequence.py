@@ -168,5 +168,21 @@ def test_a_batch_that_cannot_be_read_does_not_stop_the_start(
 def test_a_kafka_that_gives_no_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequence, "KafkaConsumer", FakeConsumer([reading(1, 4), "no answer"]))
     monkeypatch.setattr(sequence, "IDLE_TIMEOUT", 0)
+    monkeypatch.setattr(sequence, "LIMIT", 0)
     with pytest.raises(KafkaTimeoutError, match="Kafka returned no record of raw for 0 s"):
         last_seq(KAFKA, "raw", 1)
+
+
+def test_another_consumer_begins_again_when_one_gets_no_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumers = iter([FakeConsumer([reading(1, 4), "no answer"]), FakeConsumer([reading(1, 4), reading(2, 9)])])
+
+    def consumer(**options: Any) -> Any:
+        return next(consumers)(**options)
+
+    monkeypatch.setattr(sequence, "KafkaConsumer", consumer)
+    monkeypatch.setattr(sequence, "IDLE_TIMEOUT", 0)
+    assert last_seq(KAFKA, "raw", 2) == {1: 4, 2: 9}
+    [said] = caplog.messages
+    assert said == "KafkaTimeoutError: Kafka returned no record of raw for 0 s; the last readings are read again"
