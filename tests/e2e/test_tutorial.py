@@ -34,7 +34,7 @@ def test_each_command_succeeds_and_each_query_has_rows(pipeline: Pipeline) -> No
             exports += text
         elif text.strip() != ELSEWHERE:
             # The stack of the tests is in another folder than the user's.
-            script = exports + "set -e\n" + text.replace(" .local/stack/", f" {folder}/")
+            script = exports + " &&\n".join(text.replace(" .local/stack/", f" {folder}/").splitlines())
             done = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, text=True, timeout=600,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
             assert done.returncode == 0, f"{text}\n{done.stdout}"
