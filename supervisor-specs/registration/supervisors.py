@@ -93,6 +93,6 @@ def check_segments(druid: Druid, datasource: str) -> None:
     left = druid.ask("GET", f"/druid/coordinator/v1/datasources/{datasource}/loadstatus", params=options)
     if left and left[datasource]:
         raise NotReady(
-            f"{left[datasource]} segments of {datasource} are not loaded; if their files were removed, restore them or"
-            f" {REMOVE_ALL}"
+            f"{left[datasource]} segments of {datasource} are not loaded; if their files were removed, stop the stack,"
+            f" restore them and start it again, or {REMOVE_ALL}"
         )

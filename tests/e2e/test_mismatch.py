@@ -37,6 +37,7 @@ def test_a_kafka_log_and_segments_that_were_removed_are_named(stack: Pipeline) -
     shutil.rmtree(data / "druid/var/druid/segment-cache")  # where the historical has a copy
     assert_refused(stack, "segments of .* are not loaded")
 
+    stack.started("down")
     shutil.rmtree(segments, ignore_errors=True)
     aside.rename(segments)
     stack.started("up", SCRIPT_DURATION="0")
