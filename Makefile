@@ -75,7 +75,7 @@ integration: install ## test the windows job on Spark, and the services on a Kaf
 	@$(PYTEST) tests/integration $(TWO_AT_ONCE)
 
 e2e: install ## test the whole pipeline on Kafka, Spark and Druid, on its own ports and in its own folder
-	@$(PYTEST) tests/e2e -m "not docker and not cluster and not chaos and not dashboard" $(TWO_AT_ONCE)
+	@$(PYTEST) tests/e2e -m "not docker and not cluster and not chaos and not dashboard" $(TWO_AT_ONCE) --no-loadscope-reorder
 
 test: lint unit integration e2e ## run lint, unit, integration and e2e: all except chaos and those with Docker
 
