@@ -154,6 +154,17 @@ def test_a_long_recording_is_pivoted_and_what_cannot_be_mapped_is_named(folder: 
     assert summary.rows == 12
 
 
+def test_of_a_value_that_is_there_twice_the_last_row_of_the_last_file_counts(folder: Path) -> None:
+    long = '[long]\nsignal = "name"\nvalue = "value"\n[signals.temp]\n'
+    row, other = "2026-07-01T10:00:00Z,7,temp", "2026-07-01T10:00:01Z,7,temp"
+    write(folder / "a.csv", "time,entity,name,value", f"{other},1", f"{row},2", f"{row},3")
+    for columns in ("time,entity,name,value", "time,entity,name,value,note"):  # read with a.csv, and apart from it
+        write(folder / "b.csv", columns, *(f"{row},{number}{',' * columns.count('note')}" for number in (4, 5)))
+        summary, records = read(folder, long)
+        assert [record["temp"] for _, record in records] == [5, 1]
+        assert [problem.count for problem in summary.problems] == [3]
+
+
 def test_only_the_first_of_a_kind_of_problem_are_shown_and_all_are_counted(folder: Path) -> None:
     write(folder / "a.csv", "time,entity,temp", *[f"2026-07-01T10:00:00Z,{n},x{n}" for n in range(1000)])
     file = write(folder / "b.csv", "time,entity,temp", "2026-07-01T10:00:00Z,1,1")

@@ -182,11 +182,14 @@ def records(columns: Columns, long: Long | None) -> str:
         )
     signals = [each.signal.name for each in columns.signals]
     values = ", ".join(
-        f"arg_max(value, row) FILTER (signal = {literal(name)}) AS {identifier(name)}" for name in signals
+        f"arg_max(value, place + row) FILTER (signal = {literal(name)}) AS {identifier(name)}" for name in signals
     )
     different = " + ".join(f"CAST(count(*) FILTER (signal = {literal(name)}) > 0 AS INTEGER)" for name in signals)
+    # Each part numbers its own rows, so the last row is that of the last file.
     return (
-        f"CREATE TABLE records AS SELECT us, entity, {values}, count(*) - ({different}) AS repeated FROM rows"
+        "CREATE TABLE records AS WITH places AS (SELECT file, row_number() OVER (ORDER BY file) * (1::BIGINT << 40)"
+        " AS place FROM (SELECT DISTINCT file FROM rows))"
+        f" SELECT us, entity, {values}, count(*) - ({different}) AS repeated FROM rows JOIN places USING (file)"
         f" WHERE {sendable} AND value IS NOT NULL GROUP BY us, entity{order}"
     )
 
