@@ -91,7 +91,7 @@ def topics_exist(kafka: Kafka, topics: Collection[str]) -> str:
 
 
 def supervisors_run(druid: Druid, datasources: Collection[str]) -> str:
-    """All supervisors run; with their lag in records."""
+    """All supervisors run; with their lag in offsets."""
     lags = []
     for name in datasources:
         status = druid.supervisor(name)

@@ -3,8 +3,10 @@
 import re
 import stat
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dashboard as script
@@ -13,8 +15,9 @@ import pytest
 import yaml
 from dashboards.datasources import columns, recent
 from dashboards.secrets import keep
-from local_stack import dashboard, manager
-from local_stack.errors import StackError
+from local_stack import dashboard, folder, manager, settings, up
+from local_stack.errors import StackError, Unhealthy
+from local_stack.service import Process, Service
 from repository import ROOT, assert_one_sentence
 from service.contract import Topic, topics
 
@@ -233,3 +236,33 @@ def test_the_dashboard_needs_a_running_stack(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(manager, name, dict)
     with pytest.raises(StackError, match=r"^The stack is not running: `make up` starts it\.$"):
         dashboard.dashboard({})
+
+
+def test_the_installation_does_not_count_for_the_time_of_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now, answers = [1000.0], [False, True]
+
+    def check(_: Process) -> str:
+        if not answers.pop(0):
+            raise Unhealthy("no answer")
+        return "ready"
+
+    def later(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=later)
+    password = {tmp_path / "password": "secret\n"}
+    row = Service("dashboard", ["true"], tmp_path, check, ports={"DASHBOARD_PORT": 8088}, configuration=password)
+    for module in (dashboard, up):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(dashboard, "services", lambda _: {"dashboard": row})
+    monkeypatch.setattr(dashboard, "install_superset", lambda *_: later(up.START_LIMIT * 2))
+    monkeypatch.setattr(manager, "processes", lambda: {"dashboard": Process("dashboard", "RUNNING", 1, 0, 0)})
+    monkeypatch.setattr(manager, "add", lambda *_: None)
+    monkeypatch.setattr(folder, "exclusive", nullcontext)
+    monkeypatch.setattr(settings, "save", lambda _: None)
+    dashboard.dashboard({})
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r" +0 s  dashboard +ready", first)
+    assert last == "The password is secret"
