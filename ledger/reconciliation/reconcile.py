@@ -46,14 +46,18 @@ class Sources:
 
     def answer(self, ask: Callable[[], T]) -> T:
         """What Druid answers, which may be starting. Raises DruidError when it has not answered by the deadline."""
+        seen = ""
         while True:
             try:
                 return ask()
             except Denied:
                 raise
-            except DruidError:
+            except DruidError as error:
                 if self.time_is_over():
                     raise
+                if str(error) != seen:
+                    seen = str(error)
+                    logger.info("waiting for Druid: %s", seen)
             time.sleep(1)
 
 

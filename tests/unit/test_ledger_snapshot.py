@@ -66,10 +66,14 @@ def test_without_a_wait_it_reports_what_is_under_way(monkeypatch: pytest.MonkeyP
     assert exit_code((found, druid)) == 3
 
 
-def test_it_waits_for_druid_without_reading_kafka_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    kafka = closing()
-    assert exit_code(run(monkeypatch, kafka, NOTHING, LESS, DruidError("starting"), LESS, ALL)) == 0
+def test_it_waits_for_druid_without_reading_kafka_again_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka, starting = closing(), DruidError("starting")
+    caplog.set_level("INFO")
+    assert exit_code(run(monkeypatch, kafka, NOTHING, LESS, starting, starting, LESS, ALL)) == 0
     assert kafka.raw_reads == 2
+    assert caplog.messages == ["waiting for Druid: starting"]
 
 
 def test_a_wait_ends(monkeypatch: pytest.MonkeyPatch) -> None:
