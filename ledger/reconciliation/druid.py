@@ -11,6 +11,9 @@ from reconciliation.lookup import datasources
 from reconciliation.result import Cut, Place, Rows
 
 QUERY_TIMEOUT = 60  # seconds for an answer of Druid
+# Groups of a query. Druid keeps them in a buffer (druid.processing.buffer.sizeBytes) and refuses what doesn't fit; the 16 MiB
+# of this stack are enough for about 400,000 windows.
+MOST_GROUPS = 100_000
 
 
 class Druid:
@@ -34,16 +37,19 @@ class Druid:
         raw, aggregated = names["raw"], f"\"{names['aggregated']}\" WHERE window_end <= '{_iso(cut.watermark)}'"
         boundary = f"__time >= MILLIS_TO_TIMESTAMP({cut.boundary})"
         readings = self.row(f'SELECT COUNT(*) AS n, COUNT(*) FILTER (WHERE {boundary}) AS recent FROM "{raw}"')
-        windows = self.row(f'SELECT COUNT(*) AS n, SUM("count") AS counted FROM {aggregated}')
-        duplicates = f"SELECT __time, window_end, entity FROM {aggregated} GROUP BY 1, 2, 3 HAVING COUNT(*) > 1"
+        range_of = 'TIMESTAMP_TO_MILLIS(MIN(__time)) AS "first", TIMESTAMP_TO_MILLIS(MAX(__time)) AS "last"'
+        windows = self.row(f'SELECT COUNT(*) AS n, SUM("count") AS counted, {range_of} FROM {aggregated}')
+        number, duplicates = windows.get("n", 0), 0
+        if number:
+            duplicates = self._duplicates(aggregated, number, int(windows["first"]), int(windows["last"]) + 1)
         return Rows(
             readings=readings.get("n", 0),
             recent_readings=readings.get("recent", 0),
-            windows=windows.get("n", 0),
+            windows=number,
             readings_in_windows=windows.get("counted") or 0,
             late=self._placed(names["late"], cut.offsets),
             rejected=self._placed(names["rejected"], cut.offsets),
-            duplicate_windows=self.row(f"SELECT COUNT(*) AS n FROM ({duplicates})").get("n", 0),
+            duplicate_windows=duplicates,
         )
 
     def rejected(self, topics: Mapping[str, Topic], first: Mapping[int, int], cut: Cut) -> Iterator[tuple[Place, str]]:
@@ -53,6 +59,18 @@ class Druid:
             place = f'"partition" = {partition} AND "offset" >= {first.get(partition, 0)} AND "offset" < {end}'
             for row in self.sql(f'SELECT "offset" AS o, reason FROM "{name}" WHERE {place}'):
                 yield (partition, int(row["o"])), str(row["reason"])
+
+    def _duplicates(self, aggregated: str, number: int, first: int, end: int) -> int:
+        """Windows with more than one row, of the `number` rows that start at `first` or later and before `end` (ms)."""
+        if number > MOST_GROUPS and end - first > 1:
+            middle = (first + end) // 2
+            half = self.row(f"SELECT COUNT(*) AS n FROM {aggregated} AND {_between(first, middle)}").get("n", 0)
+            earlier, later = (half, first, middle), (number - half, middle, end)
+            return self._duplicates(aggregated, *earlier) + self._duplicates(aggregated, *later)
+        if number < 2:
+            return 0
+        rows = f"{aggregated} AND {_between(first, end)} GROUP BY 1, 2, 3 HAVING COUNT(*) > 1"
+        return int(self.row(f"SELECT COUNT(*) AS n FROM (SELECT __time, window_end, entity FROM {rows})").get("n", 0))
 
     def _placed(self, datasource: str, offsets: Mapping[int, int]) -> int:
         """Rows of records of the raw topic below these offsets."""
@@ -91,3 +109,7 @@ class Druid:
 
 def _iso(milliseconds: int) -> str:
     return iso_time(milliseconds / 1000)
+
+
+def _between(first: int, end: int) -> str:
+    return f"__time >= MILLIS_TO_TIMESTAMP({first}) AND __time < MILLIS_TO_TIMESTAMP({end})"
