@@ -63,7 +63,9 @@ def test_druids_rows_up_to_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not answers
 
 
-def test_many_windows_are_searched_for_duplicates_in_parts_that_druid_can_group(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_windows_are_searched_for_duplicates_in_parts_that_druid_can_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     windows = [(minute * 60_000, entity) for minute in range(3) for entity in range(60)] + [(120_000, 7), (180_000, 7)]
     starts = [start for start, _ in windows]
     monkeypatch.setattr("reconciliation.druid.MOST_GROUPS", 100)
