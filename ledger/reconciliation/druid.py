@@ -11,8 +11,8 @@ from reconciliation.lookup import datasources
 from reconciliation.result import Cut, Place, Rows
 
 QUERY_TIMEOUT = 60  # seconds for an answer of Druid
-# Groups of a query. Druid keeps them in a buffer (druid.processing.buffer.sizeBytes) and refuses what doesn't fit; the 16 MiB
-# of this stack are enough for about 400,000 windows.
+# Groups of a query. Druid keeps them in a buffer (druid.processing.buffer.sizeBytes) and refuses what doesn't fit. The
+# 16 MiB of this stack are enough for about 400,000 windows.
 MOST_GROUPS = 100_000
 
 
