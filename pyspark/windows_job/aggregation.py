@@ -7,7 +7,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from service.settings import milliseconds
 
-from windows_job.validation import ENTITY, entity, iso, readings
+from windows_job.reading import ENTITY
+from windows_job.validation import entity, iso, readings
 
 
 def recency(window_seconds: int) -> Column:

@@ -14,10 +14,9 @@ from service.settings import BadSetting
 from windows_job import checkpoint, idle
 from windows_job.aggregation import aggregate, recency
 from windows_job.consistency import RESET
-from windows_job.reading import Form
+from windows_job.reading import ENTITY, Form
 from windows_job.settings import Settings
 from windows_job.topics import Token
-from windows_job.validation import ENTITY
 
 logger = logging.getLogger(__name__)
 

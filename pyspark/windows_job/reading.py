@@ -12,7 +12,11 @@ TIME = r'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"'
 TEXT = r'"[0-9A-Z]*+"'
 # A whole number, or a text of ASCII without quotes, backslashes and commas, at which a plain record is split; but not a
 # text that may be a whole number
-ENTITY = r'(?:[1-9][0-9]{0,17}+|"(?!-?[0-9]{1,19}")[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
+NUMBER_OR_TEXT = r'(?:[1-9][0-9]{0,17}+|"(?!-?[0-9]{1,19}")[ !#-+\x2D-\x5B\x5D-~]{1,256}+")'
+
+# The columns of an entity, one of which is null: a whole number is a BIGINT, which Spark copies, hashes and compares
+# faster than a string.
+ENTITY = ("entity_number", "entity_text")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def _plain(name: str, kind: str, field: Mapping[str, Any]) -> str:
     if name == "time":
         value = TIME
     elif name == "entity":
-        value = ENTITY
+        value = NUMBER_OR_TEXT
     elif kind in ("INT", "BIGINT"):
         value = f"[1-9][0-9]{{0,{8 if kind == 'INT' else 17}}}+"
     elif kind == "DOUBLE":

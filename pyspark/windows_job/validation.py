@@ -6,10 +6,10 @@ from the same schema, accepts the same records.
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from service.contract import Signal
 
+from windows_job.faults import entity_fault, faults, no_json, range_fault, time_fault
 from windows_job.json_text import JSON, NO_LIMIT, json_text, single_value, without_repeats
-from windows_job.reading import MARKER, Form
+from windows_job.reading import ENTITY, MARKER, Form
 
 LONGEST_PLAIN = 4096  # bytes of a plain record
 WRONG_TYPE = "_wrong_type"  # what from_json sets in a record with a value that is not of its field's type
@@ -20,12 +20,8 @@ SHOWN_CHARACTERS = 1000
 
 BATCH = "batch"  # the name of the observation of a batch, see readings()
 
-# The columns of an entity, one of which is null: a whole number is a BIGINT, which Spark copies, hashes and compares
-# faster than a string.
-ENTITY = ("entity_number", "entity_text")
 WHOLE = "^(0|-?[1-9][0-9]{0,18})$"
 
-INFINITE = ("Infinity", "-Infinity")  # what Druid makes of a number that is too large for a double
 LARGEST_EXACT = 2**53  # among the whole numbers that Druid reads as doubles because they are written with a fraction
 
 
@@ -103,7 +99,7 @@ def _judged(json: Column, form: Form) -> Column:
         valid = reading[WRONG_TYPE].isNull() & F.coalesce(*numbers.values()).isNotNull()
         for signal in form.signals:
             if signal.name not in form.plain:
-                valid &= _range_fault(signal, numbers[signal.name]).isNull()
+                valid &= range_fault(signal, numbers[signal.name]).isNull()
             if not signal.optional:
                 valid &= numbers[signal.name].isNotNull()
         return F.struct(reading.alias("reading"), valid.alias("signals_valid"))
@@ -142,7 +138,7 @@ def with_reason(parsed: DataFrame, form: Form) -> DataFrame:
 
     Apart from parse(), as each batch of the stream would spend time on planning it.
     """
-    reason = F.coalesce(_no_json(form), F.when(~F.col("valid"), F.concat_ws("; ", *_faults(form))))
+    reason = F.coalesce(no_json(form), F.when(~F.col("valid"), F.concat_ws("; ", *faults(form))))
     return parsed.withColumn("reason", reason)
 
 
@@ -150,82 +146,10 @@ def _valid(form: Form) -> Column:
     """Whether a record has none of the faults that with_reason() names, in fewer steps."""
     text = F.col("text")
     valid = F.when(text.isNull(), True).otherwise(F.is_valid_utf8(text) & F.col("single") & F.col("signals_valid"))
-    ranges = (_range_fault(signal, F.col(signal.name)) for signal in form.signals if signal.name in form.plain)
-    for fault in (_time_fault(form), _entity_fault(form), *ranges):
+    ranges = (range_fault(signal, F.col(signal.name)) for signal in form.signals if signal.name in form.plain)
+    for fault in (time_fault(form), entity_fault(form), *ranges):
         valid &= fault.isNull()
     return valid
-
-
-def _no_json(form: Form) -> Column:
-    """Why a record has no fields to judge; null if it has."""
-    text, reading = F.col("text"), F.col("reading")
-    numbers = (signal.name for signal in form.signals)
-    nothing = F.coalesce(
-        reading["time"], *(F.col(name).cast("string") for name in (*ENTITY, *numbers))
-    ).isNull() & reading["entity"].isNull()  # fmt: skip
-    return (
-        # A plain record
-        F.when(text.isNull() & F.col("time").isNotNull(), None)
-        .when(nothing, "not a JSON object with the fields of a reading")
-        .when(~F.is_valid_utf8(text), "not valid UTF-8")
-        .when(~F.col("single"), "more than one JSON value")
-    )
-
-
-def _faults(form: Form) -> list[Column]:
-    names = [signal.name for signal in form.signals]
-    none = F.coalesce(*names).isNull() & F.coalesce(*map(_in_json, names)).isNull()
-    no_signal = F.when(none, f"all signals are missing: one of {', '.join(names)} must be there")
-    return [_time_fault(form), _entity_fault(form), *map(_signal_fault, form.signals), no_signal]
-
-
-def _time_fault(form: Form) -> Column:
-    text, time, kafka_time = F.col("reading.time"), F.unix_millis("time"), F.unix_millis("timestamp")
-    earliest = F.unix_millis(F.lit(form.earliest).cast("timestamp"))
-    without_zone = F.concat(text, F.lit("Z")).rlike(form.time_pattern)
-    return (
-        F.when(time < earliest, f"time is before {form.earliest[:4]}")
-        .when(time > kafka_time + form.seconds_ahead * 1000,
-              f"time is more than {form.seconds_ahead} seconds ahead of the broker's clock")
-        .when(time.isNotNull(), None)
-        .when(text.isNull(), "time is missing")
-        .when(without_zone, "time has no zone: Z or an offset such as +02:00 must follow it")
-        .otherwise("time is not a time in ISO 8601 such as 2026-11-25T10:00:00.000Z")
-    )  # fmt: skip
-
-
-def _entity_fault(form: Form) -> Column:
-    (number, text), value = (F.col(name) for name in ENTITY), F.col("reading.entity")
-    length = F.length(text)
-    return (
-        F.when(number.isNotNull() & ~F.col("is_control"), None)
-        .when(number.isNull() & text.isNull() & (value.isNull() | F.is_variant_null(value)), "entity is missing")
-        .when(number.isNull() & text.isNull(), "entity is neither a text nor a whole number of 64 bits")
-        .when((text == MARKER) & ~F.col("is_control"), "entity is empty")
-        .when(text.isin(*INFINITE), "entity is a name that Druid can't tell from a number")
-        .when(length > form.longest_entity, f"entity has more than {form.longest_entity} characters")
-        .when(F.col("is_control") & (number.isNotNull() | (text != MARKER)), "not a marker of the windows job")
-    )
-
-
-def _range_fault(signal: Signal, number: Column) -> Column:
-    return F.when(
-        ~number.between(signal.low, signal.high),
-        f"{signal.name} is not in the range {signal.low} to {signal.high} {signal.unit}",
-    )
-
-
-def _in_json(name: str) -> Column:
-    """A field as JSON, null where it is missing or null: from_json gives null for a value of another type too."""
-    return F.get_json_object("text", f"$.{name}")
-
-
-def _signal_fault(signal: Signal) -> Column:
-    number, value = F.col(signal.name), _in_json(signal.name)
-    fault = _range_fault(signal, number)
-    if not signal.optional:
-        fault = fault.when(number.isNull() & value.isNull(), f"{signal.name} is missing")
-    return fault.when(number.isNull() & value.isNotNull(), f"{signal.name} is not a number")
 
 
 def fields(parsed: DataFrame, form: Form) -> DataFrame:

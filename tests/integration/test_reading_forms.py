@@ -5,7 +5,7 @@ import json
 from judged_records import NO_ENTITY, NOT_ISO, PLAIN, TEMP_RANGE, judged
 from pyspark.sql import SparkSession
 from records import GOOD, changed, literal, parse, raw
-from windows_job.validation import ENTITY
+from windows_job.reading import ENTITY
 
 
 def nested(depth: int) -> str:
