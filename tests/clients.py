@@ -20,6 +20,8 @@ def send(servers: str, topic: str, codec: str, records: list[tuple[str, bytes]])
     failed: list[Any] = []
     producer = Producer({"bootstrap.servers": servers, "compression.type": codec, "linger.ms": 200})
     for key, value in records:
+        while len(producer) >= 50_000:  # its queue holds 100,000 records and refuses more
+            producer.poll(0.1)
         producer.produce(topic, value, key, on_delivery=lambda error, _: failed.append(error) if error else None)
     left = producer.flush(30)
     assert not left and not failed, (left, failed[:1])
