@@ -20,7 +20,11 @@ CHECKPOINT_FILES = "org.apache.spark.sql.execution.streaming.checkpointing.FileS
 JAVA_OPTIONS = "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:GCTimeLimit=90 -XX:GCHeapFreeLimit=5"
 # By default, Java inlines nothing more into a method once it has 8,000 bytes in all, and the methods that Spark
 # generates for every record have thousands of their own. Later versions of Java have no such limit and no option.
-INLINING = "-XX:+IgnoreUnrecognizedVMOptions -XX:-ClipInlining"
+# And its optimizing compiler takes only what is really hot: it would compete with the first batches for the cores.
+COMPILER = (
+    "-XX:+IgnoreUnrecognizedVMOptions -XX:-ClipInlining -XX:Tier4InvocationThreshold=50000"
+    " -XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
+)
 OUT_OF_MEMORY = 3  # the exit code of -XX:+ExitOnOutOfMemoryError
 
 # What the content of the windows depends on: nothing else sets these.
@@ -48,8 +52,9 @@ def configuration(settings: Settings, elsewhere: Mapping[str, str]) -> dict[str,
         "spark.app.name": "sensor-data",
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
-        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} {INLINING} -Dlog4j2.configurationFile={LOG4J.as_uri()}",
-        "spark.executor.extraJavaOptions": INLINING,
+        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -Dlog4j2.configurationFile={LOG4J.as_uri()}",
+        "spark.driver.defaultJavaOptions": COMPILER,  # which Spark adds to extraJavaOptions, whoever has set these
+        "spark.executor.defaultJavaOptions": COMPILER,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         # Kafka's consumers, and what they have fetched, are kept for the next batch, which follows within seconds.

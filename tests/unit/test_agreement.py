@@ -14,6 +14,7 @@ from local_stack.service import Service
 from local_stack.services import doctor, ledger, services
 from repository import ROOT, windows_job_script
 from service import contract
+from windows_job.spark import COMPILER, JAVA_OPTIONS
 
 COMPOSE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 ROWS: dict[str, Service] = {**services({"WITH_DASHBOARD": "1"}), "verify": ledger({}), "doctor": doctor({})}
@@ -188,11 +189,18 @@ def test_kafka_flushes_what_the_job_writes_and_not_what_the_fleet_sends() -> Non
     assert own == {"raw": str(2**63 - 1)}  # Kafka's default: it leaves that to the operating system
 
 
-def test_kafka_gets_the_late_optimization_that_druids_servers_have() -> None:
+def test_kafka_and_spark_get_the_late_optimization_that_druids_servers_have() -> None:
     options = [option for option in ROWS["kafka0"].command if option.startswith("-XX:Tier4")]
     assert options
     for server in ("broker", "historical", "indexer"):
         assert set(options) <= set(ROWS[server].command)
+    assert set(options) <= set(COMPILER.split())
+
+
+def test_spark_on_kubernetes_gets_the_same_java_options() -> None:
+    spec = next(yaml.safe_load_all((ROOT / "kubernetes/base/pyspark.yaml").read_text()))["spec"]
+    assert spec["driver"]["javaOptions"].startswith(JAVA_OPTIONS)
+    assert spec["sparkConf"]["spark.driver.defaultJavaOptions"] == COMPILER
 
 
 def readme_commands() -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from repository import job_settings
 from windows_job import spark
-from windows_job.spark import LOG4J, RESULTS, configuration
+from windows_job.spark import COMPILER, LOG4J, RESULTS, configuration
 from windows_job.spark_internals import configured
 
 CLUSTER = {"spark.master": "spark://10.0.0.1:7077"}
@@ -24,9 +24,9 @@ def test_on_one_machine_without_a_configuration_of_sparks_own_it_is_this() -> No
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.authenticate": "true",
         "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError -XX:GCTimeLimit=90"
-        " -XX:GCHeapFreeLimit=5 -XX:+IgnoreUnrecognizedVMOptions -XX:-ClipInlining"
-        f" -Dlog4j2.configurationFile={LOG4J.as_uri()}",
-        "spark.executor.extraJavaOptions": "-XX:+IgnoreUnrecognizedVMOptions -XX:-ClipInlining",
+        f" -XX:GCHeapFreeLimit=5 -Dlog4j2.configurationFile={LOG4J.as_uri()}",
+        "spark.driver.defaultJavaOptions": COMPILER,
+        "spark.executor.defaultJavaOptions": COMPILER,
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
