@@ -53,9 +53,7 @@ def register_all(druid: Druid, kafka: KafkaClient, specs: Mapping[str, Mapping[s
     topic_of = {name: spec["spec"]["ioConfig"]["topic"] for name, spec in specs.items()}
     ids = wait_for("the topics", partial(supervisors.topic_ids, kafka, topic_of.values()), WAIT_FOR)
     wait_for("Druid", partial(supervisors.check_druid, druid), WAIT_FOR)
-    for name in specs:
-        check = partial(supervisors.check_topic, druid, name, ids[topic_of[name]])
-        wait_for("Druid's list of supervisors", check, WAIT_FOR)
+    wait_for("Druid's list of supervisors", partial(supervisors.check_topics, druid, specs, ids), WAIT_FOR)
     for name, spec in specs.items():
         wait_for(f"supervisor {name}", partial(supervisors.check_terminated, druid, name), WAIT_FOR)
         post = partial(supervisors.register, druid, spec, ids[topic_of[name]])

@@ -37,15 +37,34 @@ def check_druid(druid: Druid) -> None:
         raise NotReady("it has no task slot yet")
 
 
-def check_topic(druid: Druid, datasource: str, topic_id: str) -> None:
-    """Raises DataMismatch if Druid has read the datasource from another topic: its offsets mean nothing in this one."""
+def check_topics(druid: Druid, specs: Mapping[str, Mapping[str, Any]], ids: Mapping[str, str]) -> None:
+    """Raises DataMismatch if Druid has read a datasource from another topic: its offsets mean nothing in this one.
+
+    `specs` are by datasource, `ids` by topic. If the other topic had the same name, the supervisor is suspended. Its
+    offset is beyond the end of the present topic: it would start again at offset 0, and read the other topic a second
+    time once that is restored.
+    """
+    found = []
     for supervisor in druid.ask("GET", "/druid/indexer/v1/supervisor", params={"full": ""}):
-        registered_for = (supervisor["spec"].get("context") or {}).get(TOPIC_ID)
-        if supervisor["id"] == datasource and registered_for not in (None, topic_id):
-            raise DataMismatch(
-                f"Druid's {datasource} was read from a topic that was removed or has another name. The present topic"
-                f" has other offsets: restore what was removed, or {REMOVE_ALL}."
-            )
+        name, registered = supervisor["id"], supervisor["spec"]
+        if name not in specs:
+            continue
+        source = _source(specs[name])
+        if (registered.get("context") or {}).get(TOPIC_ID) not in (None, ids[source[0]]):
+            found.append(name)
+            if _source(registered) == source:
+                druid.ask("POST", f"/druid/indexer/v1/supervisor/{name}/suspend")
+    if found:
+        raise DataMismatch(
+            f"Druid's {found[0]} was read from a topic that was removed or has another name. The present topic"
+            f" has other offsets: restore what was removed, or {REMOVE_ALL}."
+        )
+
+
+def _source(spec: Mapping[str, Any]) -> tuple[str, str]:
+    """The topic that a spec reads, and the brokers."""
+    io = spec["spec"]["ioConfig"]
+    return io["topic"], io["consumerProperties"]["bootstrap.servers"]
 
 
 def check_terminated(druid: Druid, datasource: str) -> None:

@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+import requests
 from pipeline import RAW, Pipeline, poll_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -25,13 +26,7 @@ def test_a_kafka_log_and_segments_that_were_removed_are_named(stack: Pipeline) -
     stack.hand_over()
     poll_until("a segment that only the historical has", lambda: handed_over(stack), seconds=120)
     data, aside = stack.folder / "data", stack.folder / "aside"
-    stack.started("down")
-    (data / "kafka").rename(aside)
-    assert_refused(stack, "belongs to a Kafka log that was removed|read from a topic that was removed")
-
-    stack.started("down")
-    shutil.rmtree(data / "kafka")
-    aside.rename(data / "kafka")
+    stack.manager().stopProcess("historical")
     segments = data / "druid/var/druid/segments"
     segments.rename(aside)
     shutil.rmtree(data / "druid/var/druid/segment-cache")  # where the historical has a copy
@@ -40,8 +35,16 @@ def test_a_kafka_log_and_segments_that_were_removed_are_named(stack: Pipeline) -
     stack.started("down")
     shutil.rmtree(segments, ignore_errors=True)
     aside.rename(segments)
+    (data / "kafka").rename(aside)
+    assert_refused(stack, "belongs to a Kafka log that was removed|read from a topic that was removed")
+    poll_until("no task that reads the new topic", lambda: is_suspended(stack), seconds=120)
+
+    stack.started("down")
+    shutil.rmtree(data / "kafka")
+    aside.rename(data / "kafka")
     stack.started("up", SCRIPT_DURATION="0")
     stack.verify()
+    assert not is_suspended(stack)
 
 
 def assert_refused(stack: Pipeline, words: str) -> None:
@@ -61,3 +64,9 @@ def handed_over(stack: Pipeline) -> set[str]:
     )
     held = {row["segment_id"] for row in served if not row["stored"]}
     return {row["segment_id"] for row in served if row["stored"]} - held
+
+
+def is_suspended(stack: Pipeline) -> bool:
+    response = requests.get(f"{stack.router}/druid/indexer/v1/supervisor/{RAW}/status", timeout=30)
+    assert response.ok, response.text
+    return bool(response.json()["payload"]["suspended"])

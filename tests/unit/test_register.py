@@ -29,7 +29,7 @@ class FakeDruid(Druid):
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         if method == "POST":
-            self.posted.append((path, options.get("params", {}), options["json"]))
+            self.posted.append((path, options.get("params", {}), options.get("json")))
             return None
         return self.answers[path.rpartition("/")[2]]
 
@@ -142,9 +142,15 @@ def test_a_supervisor_that_was_terminated_is_registered_when_its_tasks_have_publ
         supervisors.check_terminated(FakeDruid(supervisor=["other"], tasks=tasks), "one")
 
 
-def supervisor(name: str, **spec: Any) -> dict[str, Any]:
+def spec(topic: str, servers: str = "kafka0:29092", **more: Any) -> dict[str, Any]:
+    """What the registration reads of a spec, in this repository or as Druid keeps it."""
+    io = {"topic": topic, "consumerProperties": {"bootstrap.servers": servers}}
+    return {"type": "kafka", "spec": {"ioConfig": io}, **more}
+
+
+def supervisor(name: str, topic: str = "readings", **more: Any) -> dict[str, Any]:
     """As Druid lists one with `full`."""
-    return {"id": name, "state": "RUNNING", "healthy": True, "suspended": False, "spec": {"type": "kafka", **spec}}
+    return {"id": name, "state": "RUNNING", "healthy": True, "suspended": False, "spec": spec(topic, **more)}
 
 
 @pytest.mark.parametrize(
@@ -159,14 +165,29 @@ def supervisor(name: str, **spec: Any) -> dict[str, Any]:
     ],
 )
 def test_a_supervisor_of_the_same_topic_matches(known: list[dict[str, Any]]) -> None:
-    supervisors.check_topic(FakeDruid(supervisor=known), "mine", "one")
+    fake = FakeDruid(supervisor=known)
+    supervisors.check_topics(fake, {"mine": spec("readings")}, {"readings": "one"})
+    assert fake.posted == []
 
 
-def test_a_supervisor_of_a_deleted_topic_is_refused() -> None:
-    known = [supervisor("another"), supervisor("mine", context={"kafka_topic_id": "two"})]
+def test_supervisors_of_deleted_topics_are_refused_and_suspended() -> None:
+    of_before = {"context": {"kafka_topic_id": "of before"}}
+    fake = FakeDruid(supervisor=[supervisor("another"), *(supervisor(name, **of_before) for name in ("mine", "yours"))])
+    specs = {name: spec("readings") for name in ("mine", "yours", "new")}
     with pytest.raises(DataMismatch, match="Druid's mine was read from a topic that was removed") as error:
-        supervisors.check_topic(FakeDruid(supervisor=known), "mine", "one")
+        supervisors.check_topics(fake, specs, {"readings": "one"})
     assert_one_sentence(str(error.value))
+    assert [path for path, _, _ in fake.posted] == [
+        f"/druid/indexer/v1/supervisor/{name}/suspend" for name in ("mine", "yours")
+    ]
+
+
+@pytest.mark.parametrize("known", [{"topic": "of-others"}, {"topic": "readings", "servers": "theirs:9092"}])
+def test_a_supervisor_of_a_topic_of_others_is_refused_and_goes_on(known: dict[str, Any]) -> None:
+    fake = FakeDruid(supervisor=[supervisor("mine", **known, context={"kafka_topic_id": "theirs"})])
+    with pytest.raises(DataMismatch, match="Druid's mine was read from a topic that was removed or has another name"):
+        supervisors.check_topics(fake, {"mine": spec("readings")}, {"readings": "one"})
+    assert fake.posted == []
 
 
 def test_a_spec_is_posted_with_its_topics_id() -> None:
@@ -285,7 +306,7 @@ def test_tasks_and_replicas_are_those_of_the_settings(
 def test_a_mismatch_ends_it_at_once_and_nothing_is_registered(
     monkeypatch: pytest.MonkeyPatch, called: pytest.LogCaptureFixture
 ) -> None:
-    known = [supervisor("sensor-data-rejected", context={"kafka_topic_id": "of before"})]
+    known = [supervisor("sensor-data-rejected", "of-before", context={"kafka_topic_id": "of before"})]
     fake = FakeDruid(supervisor=known)
     monkeypatch.setattr(register, "Druid", lambda _: fake)
     assert register.main() == 1
