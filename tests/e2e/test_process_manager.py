@@ -1,9 +1,10 @@
-"""Destructive: the process manager is killed, or its services are changed behind its back; the verbs put that right."""
+"""Destructive: each verb puts right what was done behind its back, also while the process manager is killed."""
 
 import psutil
 import pytest
 import requests
-from pipeline import AGGREGATED, RAW, REJECTED, Pipeline, poll_until
+from pipeline import AGGREGATED, PROGRESS, RAW, REJECTED, Pipeline, poll_until
+from service import contract
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -51,3 +52,23 @@ def test_every_verb_finds_what_a_killed_process_manager_left(stack: Pipeline) ->
     stack.kill_manager()
     stack.started("down")
     assert not stack.members()
+    stack.started("reset")
+    assert not stack.folder.exists()
+
+
+def test_after_a_reset_every_service_uses_topics_of_other_names(pipeline: Pipeline) -> None:
+    names = {contract.setting(role): f"other-{role}" for role in contract.topics()}
+    pipeline.started("run", SCRIPT_DURATION="10", MALFORMED_SHARE="0.1", **names)
+    figures, run = pipeline.closed(), pipeline.generator()["run"]
+    assert figures["records"] == run["acknowledged"] > 500
+    assert figures["rejected"] == run["injected"]["malformed_total"] > 10
+    assert pipeline.rows(RAW) == run["injected"]["readings"]
+    assert not {RAW, PROGRESS} & pipeline.topics()
+
+
+def test_reset_leaves_nothing_even_if_the_process_manager_was_killed(stack: Pipeline) -> None:
+    assert (stack.folder / "data").exists()
+    stack.kill_manager()
+    stack.started("reset")
+    assert not stack.members()
+    assert not stack.folder.exists()

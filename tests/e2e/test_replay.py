@@ -137,6 +137,7 @@ def test_weather_in_long_form_with_gaps_goes_through_and_its_windows_are_right(
     assert "2 rows with no value of a signal" in printed
     assert f"{len(rows)} rows are {WEATHER_READINGS} readings of {AIRPORTS} entities" in printed
     assert f"finished: {WEATHER_READINGS} sent, {WEATHER_READINGS} acknowledged, 0 failed" in printed
+    poll_until("the year in Druid", lambda: running.rows(RAW) == WEATHER_READINGS, seconds=120)
     figures = running.closed()
     assert figures["records"] == figures["in_windows"] == figures["acknowledged"] == WEATHER_READINGS
     assert (figures["late"], figures["rejected"]) == (0, 0)
