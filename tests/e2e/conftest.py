@@ -35,11 +35,6 @@ def stack(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that may take longest come first, so that no worker ends long after the others."""
-    items.sort(key=lambda item: max((mark.args[0] for mark in item.iter_markers("timeout")), default=0), reverse=True)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     """Attach the end of every service's log to a failure."""
