@@ -31,7 +31,7 @@ LATE, PROGRESS, CONTROL = "sensor-data-late", "sensor-data-progress", "sensor-da
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 FOLDER = ROOT / ".local/e2e" / str(WORKER)
 PORTS = {
-    name: 10_000 + 3_000 * WORKER + port
+    name: 9_500 + 3_000 * WORKER + port
     for name, port in {
         "ROUTER_PORT": 8888,
         "DASHBOARD_PORT": 8088,
