@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 from pipeline import RAW, Pipeline, poll_until
 
 pytestmark = pytest.mark.timeout(900)
-VEHICLES = range(6000, 6200)
+VEHICLES = range(7000, 7200)
 RANDOM_READINGS = 50_000
 
 
@@ -21,7 +21,7 @@ def test_readings_of_random_times_since_2000_are_queryable_soon(stack: Pipeline)
     times = (start + chosen.random() * (end - start) for _ in range(RANDOM_READINGS))
     send(stack, [(time, chosen.choice(VEHICLES)) for time in times])
     theirs = f"CAST(entity AS BIGINT) BETWEEN {VEHICLES.start} AND {VEHICLES.stop - 1}"
-    poll_until("the readings in Druid", lambda: stack.rows(RAW, theirs) == RANDOM_READINGS, seconds=120)
+    poll_until("the readings in Druid", lambda: stack.rows(RAW, theirs) == RANDOM_READINGS, seconds=240)
     stack.hand_over()
     poll_until("their segments", lambda: stored_rows(stack) >= RANDOM_READINGS, seconds=180)
     assert stack.rows(RAW, theirs) == RANDOM_READINGS
