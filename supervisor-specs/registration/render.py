@@ -53,11 +53,12 @@ def task_slots(topics: Mapping[str, Topic]) -> int:
     """The task slots that the datasources of the topics need, druid.worker.capacity.
 
     Each supervisor has tasks that read and as many before them that still publish their segments. One slot is for
-    compaction.
+    compaction and one for the removal of unused segments, for which the coordinator takes a tenth of all slots, rounded
+    down (killTaskSlotRatio): with fewer than 10 it would remove none.
     """
     io = TEMPLATE["spec"]["ioConfig"]
     reading = sum(int(io["taskCount"] * io["replicas"]) for topic in topics.values() if topic.datasource)
-    return 2 * reading + 1
+    return max(2 * reading + 2, 10)
 
 
 def _type(field: Mapping[str, Any]) -> str:

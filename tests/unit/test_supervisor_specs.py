@@ -223,6 +223,10 @@ def test_a_topic_without_a_datasource_has_no_spec() -> None:
         render(TOPICS["progress"])
 
 
-def test_each_datasource_needs_two_task_slots_and_compaction_one_more() -> None:
-    assert task_slots(TOPICS) == 7
-    assert task_slots({role: TOPICS[role] for role in ("raw", "progress")}) == 3
+def test_each_datasource_needs_two_task_slots_and_compaction_and_removal_one_more_each() -> None:
+    topics = {f"topic {number}": TOPICS["raw"] for number in range(5)}
+    assert task_slots(topics) == task_slots({**topics, "progress": TOPICS["progress"]}) == 12
+
+
+def test_the_coordinator_may_remove_unused_segments_with_a_tenth_of_the_slots_rounded_down() -> None:
+    assert task_slots({"raw": TOPICS["raw"]}) // 10 == 1
