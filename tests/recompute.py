@@ -114,10 +114,11 @@ def emitted(rows: list[dict[str, Any]], last_vehicle: int) -> dict[Window, dict[
     names = ("count", "avg_temp", "min_temp", "max_temp", "last_humidity")
     result: dict[Window, dict[str, Any]] = {}
     for row in rows:
-        vehicle = int(row["entity"]) if row["entity"].isdecimal() else last_vehicle + 1
-        window = millis(row.get("window_start") or row["__time"]), vehicle
-        if vehicle > last_vehicle:
+        entity = row["entity"]
+        vehicle = int(entity) if entity.isascii() and entity.isdecimal() else 0
+        if not 1 <= vehicle <= last_vehicle:
             continue
+        window = millis(row.get("window_start") or row["__time"]), vehicle
         assert window not in result, f"{window} came twice"
         result[window] = {name: row[name] for name in names}
     return result
