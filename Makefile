@@ -9,10 +9,10 @@ INSTALL = $(PYTHON) -E -X utf8 local/install.py
 PYTEST := $(INSTALLED) -m pytest
 # Most tests wait for something. A file's tests run in one process, one after the other.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
-# The slow ones, in the order that tests/e2e/conftest.py gives them. Each process has a stack of its own.
+# The slow ones, in the order that tests/conftest.py gives them. Each process has a stack of its own.
 WORKERS ?= 3
 WORKERS_AT_ONCE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
-WITHOUT_OTHERS := -m "not docker and not cluster and not chaos and not dashboard"
+UNMARKED := -m "not docker and not cluster and not chaos and not dashboard"
 # A package has the same version everywhere: uv resolves all folders together first, and then each folder with these versions.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
 # Superset has a virtual environment of its own, with older packages and on an older Python.
@@ -79,10 +79,10 @@ integration: install ## test the windows job on Spark, and the services on a Kaf
 	@$(PYTEST) tests/integration $(WORKERS_AT_ONCE)
 
 e2e: install ## test the whole pipeline on Kafka, Spark and Druid, on its own ports and in its own folders; WORKERS=1
-	@$(PYTEST) tests/e2e $(WITHOUT_OTHERS) $(WORKERS_AT_ONCE)
+	@$(PYTEST) tests/e2e $(UNMARKED) $(WORKERS_AT_ONCE)
 
 test: lint unit install ## run lint, unit, integration and e2e: all except chaos, cluster, dashboard and those with Docker
-	@$(PYTEST) tests/e2e tests/integration $(WITHOUT_OTHERS) $(WORKERS_AT_ONCE)
+	@$(PYTEST) tests/e2e tests/integration $(UNMARKED) $(WORKERS_AT_ONCE)
 
 chaos: install ## kill, stop and restart services at random under load, verify every window; KILLS=30, SEED=...
 	@KILLS=$${KILLS:-30} $(PYTEST) -s tests/e2e -m chaos
