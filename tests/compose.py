@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,18 @@ class Compose:
         lines = self("ps", "--all", "--format", "json").stdout.splitlines()
         return {state["Service"]: state for state in map(json.loads, lines)}
 
-    def up(self) -> None:
-        up = self("up", "--detach", "--wait", "--wait-timeout", "300")
+    @contextmanager
+    def running(self, *services: str) -> Iterator["Compose"]:
+        """The project with these services, by default all, without data of before; in the end everything is removed."""
+        self("down", "--volumes")
+        try:
+            self.up(*services)
+            yield self
+        finally:
+            self("down", "--volumes", "--rmi", "local")
+
+    def up(self, *services: str) -> None:
+        up = self("up", "--detach", "--wait", "--wait-timeout", "300", *services)
         if re.search(r"container \S+-sensorgenerator-1 exited \(0\)", up.stdout):
             # On a busy machine the generator finishes before Druid is healthy, which `--wait` takes for a failure.
             poll_until("every server healthy", self.is_healthy, 300)

@@ -44,13 +44,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
         "WATERMARK_DURATION": f"{WATERMARK_SECONDS} seconds",
     }
-    running = Compose(folder, environment)
-    running("down", "--volumes")
-    try:
-        running.up()
+    with Compose(folder, environment).running() as running:
         yield running
-    finally:
-        running("down", "--volumes", "--rmi", "local")
 
 
 def rows() -> int:

@@ -24,14 +24,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     need_docker()
     folder = tmp_path_factory.mktemp("servers") / "checkout"
     copy_of_the_checkout(folder)
-    running = Compose(folder, {**os.environ, **PORTS, "COMPOSE_PROJECT_NAME": "sensors-e2e-servers"})
-    running("down", "--volumes")
-    try:
-        up = running("up", "--detach", "--wait", "--wait-timeout", "300", *SERVERS)
-        assert up.returncode == 0, up.stdout
+    environment = {**os.environ, **PORTS, "COMPOSE_PROJECT_NAME": "sensors-e2e-servers"}
+    with Compose(folder, environment).running(*SERVERS) as running:
         yield running
-    finally:
-        running("down", "--volumes", "--rmi", "local")
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +42,8 @@ def external(servers: Compose) -> Iterator[Compose]:
         "WINDOW_DURATION": f"{WINDOW_SECONDS} seconds",
         "WATERMARK_DURATION": f"{WATERMARK_SECONDS} seconds",
     }
-    running = Compose(servers.folder, environment)
-    running("down", "--volumes")
-    try:
-        running.up()
+    with Compose(servers.folder, environment).running() as running:
         yield running
-    finally:
-        running("down", "--volumes", "--rmi", "local")
 
 
 def test_only_our_own_services_run_and_the_ledger_closes(external: Compose) -> None:
