@@ -9,11 +9,12 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError
-from kafka_client import KafkaClient, await_access
+from kafka_client import KafkaClient, NoAccess, await_access
 
 from diagnosis.seen import Ends, FoundTopic, Offsets
 
 TIMEOUT = 5  # seconds for an answer
+LOGIN_TIMEOUT = 10  # seconds: await_access() names a login that Kafka refuses after a few attempts
 READ_TIMEOUT = 3  # seconds to read a few records
 READ_LIMIT = 64 * 2**20  # bytes of values to read: a rejected record has up to 1.4 MiB, and the container little memory
 
@@ -33,11 +34,13 @@ class Kafka:
         """Connect. Raises NotReachable, NoAnswer and NoAccess."""
         probe(client.servers)
         self._options = client.options()
-        await_access(client, TIMEOUT)
         try:
+            await_access(client, LOGIN_TIMEOUT)
             self._admin = KafkaAdminClient(
                 **self._options, bootstrap_timeout_ms=TIMEOUT * 1000, request_timeout_ms=TIMEOUT * 1000
             )
+        except NoAccess:  # a KafkaError, too
+            raise
         except KafkaError as error:
             raise NoAnswer(str(error)) from error
 

@@ -10,7 +10,8 @@ import pytest
 from create_topics import TopicMismatch, check_partitions
 from diagnosis import kafka_checks, kafka_state
 from diagnosis.seen import Ends, FoundTopic
-from kafka_client import KafkaClient
+from kafka.errors import KafkaTimeoutError
+from kafka_client import KafkaClient, NoAccess
 from repository import ROOT
 from service import contract
 
@@ -182,3 +183,19 @@ def test_the_newest_records_are_read_up_to_a_number_of_bytes(monkeypatch: pytest
     assert kafka.newest("topic", end, 7) == [{"offset": 0}, {"offset": 1}]
     assert len(kafka.read("topic", {0: 1}, {0: 7}, enough=1)) == 1
     assert kafka.read("topic", {0: 7}, {0: 7}) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(KafkaTimeoutError("slow"), kafka_state.NoAnswer), (NoAccess("refused"), NoAccess)],
+)
+def test_a_login_that_is_not_answered_in_time_is_not_one_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception]
+) -> None:
+    def await_access(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(kafka_state, "probe", lambda _: None)
+    monkeypatch.setattr(kafka_state, "await_access", await_access)
+    with pytest.raises(raised, match=str(error)):
+        kafka_state.Kafka(KafkaClient("kafka:1"))
