@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from xmlrpc.client import Fault
@@ -15,6 +16,7 @@ from local_stack.service import Service
 from local_stack.services import ledger, services
 
 STOP_LIMIT = 180  # seconds that the process manager has to stop everything
+UNSTOPPED = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")  # the states of a process that has not ended
 
 # What a stack creates in its folder, which may hold other things as well, besides what the services' rows name.
 FILES = ["logs/*.log*", "services/*.json*", "services/*.starts*", "supervisord.*", "supervisor.sock*", "settings.*"]
@@ -34,18 +36,40 @@ def down(environment: Mapping[str, str]) -> None:
 
 def stop(rows: Collection[Service]) -> None:
     """Stop the process manager and all services, and what was left of them when it was killed. Raises StackError."""
-    if current := manager.processes():
+    if manager.processes():
         pid = manager.rpc().getPID()
-        for row in rows:  # at once; by itself, the process manager stops one after the other
-            if row.name in current and current[row.name].runs and not row.stopped_last:
-                with suppress(Fault):  # it has just ended
-                    manager.rpc().stopProcess(row.name, False)
-        manager.rpc().shutdown()
         logger.info("stopping ...")
+        deadline = time.monotonic() + STOP_LIMIT
+        for step in steps(rows):
+            stop_processes(step, deadline)
+        manager.rpc().shutdown()
         with suppress(psutil.NoSuchProcess):
-            manager.still_running([psutil.Process(pid)], STOP_LIMIT)
+            manager.still_running([psutil.Process(pid)], deadline - time.monotonic())
     if left := manager.stop_members(rows):
         logger.info("stopped what still ran without a process manager: %s", ", ".join(left))
+
+
+def steps(rows: Collection[Service]) -> list[list[str]]:
+    """The names of the services that are stopped at once: those that others need one by one, after the others."""
+    return [
+        [row.name for row in rows if not row.stopped_last],
+        *([row.name] for row in reversed([*rows]) if row.stopped_last),
+    ]
+
+
+def stop_processes(names: Collection[str], deadline: float) -> None:
+    """Stop these, and return when they have ended, or at the `deadline`, by the monotonic clock.
+
+    A shutdown of the process manager would do the same, with up to a second for each service, one that has ended too.
+    """
+    for name in names:
+        with suppress(Fault):  # it has ended, or the process manager doesn't know it
+            manager.rpc().stopProcess(name, False)
+    while time.monotonic() < deadline:
+        current = manager.processes()
+        if not any(name in current and current[name].state in UNSTOPPED for name in names):
+            return
+        time.sleep(0.1)
 
 
 def reset(environment: Mapping[str, str]) -> None:

@@ -74,14 +74,33 @@ def test_a_service_that_ends_while_all_are_stopped_does_not_keep_the_others_runn
     stopped: list[str] = []
 
     def stop_process(name: str, _: bool) -> None:
+        stopped.append(name)
         if name == "one":
             raise Fault(70, "NOT_RUNNING: one")
-        stopped.append(name)
+
+    def processes() -> dict[str, Process]:
+        return {name: Process(name, "STOPPED" if name in stopped else "RUNNING", 1, 0, 0) for name in ("one", "two")}
 
     rpc = SimpleNamespace(getPID=lambda: 0, stopProcess=stop_process, shutdown=lambda: stopped.append("the manager"))
     monkeypatch.setattr(manager, "rpc", lambda: rpc)
-    monkeypatch.setattr(manager, "processes", lambda: {n: Process(n, "RUNNING", 1, 0, 0) for n in ("one", "two")})
+    monkeypatch.setattr(manager, "processes", processes)
     monkeypatch.setattr(manager, "still_running", lambda *_: [])
     monkeypatch.setattr(stop, "services", lambda _: {n: Service(n, [], folder, str) for n in ("one", "two")})
     stop.down({})
-    assert stopped == ["two", "the manager"]
+    assert stopped == ["one", "two", "the manager"]
+
+
+def test_what_does_not_end_in_time_is_left_to_the_process_managers_shutdown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    rpc = SimpleNamespace(
+        getPID=lambda: 0, stopProcess=lambda name, _: called.append(name), shutdown=lambda: called.append("the manager")
+    )
+    monkeypatch.setattr(manager, "rpc", lambda: rpc)
+    monkeypatch.setattr(manager, "processes", lambda: {"one": Process("one", "STOPPING", 1, 0, 0)})
+    monkeypatch.setattr(manager, "still_running", lambda *_: [])
+    monkeypatch.setattr(stop, "services", lambda _: {"one": Service("one", [], folder, str)})
+    monkeypatch.setattr(stop, "STOP_LIMIT", 0.2)
+    stop.down({})
+    assert called == ["one", "the manager"]
