@@ -33,7 +33,7 @@ LOAD = {"NUM_ENTITIES": "3000", "SENSOR_INTERVAL": "0.2", "SCRIPT_DURATION": "36
 
 @pytest.fixture(scope="module")
 def loaded(pipeline: Pipeline) -> Iterator[Pipeline]:
-    pipeline.environment |= LOAD
+    pipeline.environment |= LOAD | {"JAVA_HOME": os.environ.get("JAVA_HOME", "")}  # these processes do run long
     pipeline.started("up")
     yield pipeline
 
