@@ -1,0 +1,27 @@
+"""Tests and the stack of whoever runs them."""
+
+import os
+import subprocess
+import sys
+
+from local_stack import manager, paths
+from repository import ROOT
+from shell import SETTINGS
+
+SET = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9092", "KAFKA_PORT": "1", "WAIT": "1", "MAKEFLAGS": " -- WORKERS=1"}
+
+
+def test_no_test_finds_the_users_own_stack() -> None:
+    """A unit test of `make reset` has stopped one."""
+    assert not paths.STACK.is_relative_to(ROOT)
+    assert manager.members() == {}
+
+
+def test_no_test_takes_a_setting_from_the_shell() -> None:
+    assert not SETTINGS & os.environ.keys()
+
+
+def test_the_two_tests_before_see_what_the_shell_sets() -> None:
+    this = [sys.executable, "-m", "pytest", "-q", "-k", "no_test", __file__]
+    done = subprocess.run(this, cwd=ROOT, env=os.environ | SET, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
