@@ -26,7 +26,7 @@ def test_a_history_and_the_live_readings_after_it_are_all_in_their_windows(pipel
     figures = pipeline.closed()
     assert figures["records"] == figures["in_windows"] == pipeline.acknowledged() > VEHICLES * READINGS
     assert (figures["late"], figures["rejected"], figures["duplicates"]) == (0, 0, 0)
-    assert pipeline.generator()["run"]["elapsed_seconds"] < 40
+    assert pipeline.generator()["run"]["elapsed_seconds"] < DAYS * 86_400 / 100  # not at the speed of its own clock
     assert_no_interval_is_missing(pipeline)
     assert_every_window_is_right(pipeline.kafka, pipeline.router)
 
