@@ -42,7 +42,8 @@ def stop(rows: Collection[Service]) -> None:
         deadline = time.monotonic() + STOP_LIMIT
         for step in steps(rows):
             stop_processes(step, deadline)
-        manager.rpc().shutdown()
+        with suppress(OSError):  # it was killed meanwhile
+            manager.rpc().shutdown()
         with suppress(psutil.NoSuchProcess):
             manager.still_running([psutil.Process(pid)], deadline - time.monotonic())
     if left := manager.stop_members(rows):
@@ -63,7 +64,7 @@ def stop_processes(names: Collection[str], deadline: float) -> None:
     A shutdown of the process manager would do the same, with up to a second for each service, one that has ended too.
     """
     for name in names:
-        with suppress(Fault):  # it has ended, or the process manager doesn't know it
+        with suppress(Fault, OSError):  # it has ended, or the process manager has, or doesn't know it
             manager.rpc().stopProcess(name, False)
     while time.monotonic() < deadline:
         current = manager.processes()

@@ -104,3 +104,18 @@ def test_what_does_not_end_in_time_is_left_to_the_process_managers_shutdown(
     monkeypatch.setattr(stop, "STOP_LIMIT", 0.2)
     stop.down({})
     assert called == ["one", "the manager"]
+
+
+def test_a_process_manager_that_is_killed_meanwhile_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise ConnectionRefusedError
+
+    members: list[str] = []
+    monkeypatch.setattr(manager, "rpc", lambda: SimpleNamespace(getPID=lambda: 0, stopProcess=gone, shutdown=gone))
+    states = iter([{"one": Process("one", "RUNNING", 1, 0, 0)}])
+    monkeypatch.setattr(manager, "processes", lambda: next(states, {}))
+    monkeypatch.setattr(manager, "still_running", lambda *_: [])
+    monkeypatch.setattr(manager, "stop_members", lambda rows: members.extend(row.name for row in rows))
+    monkeypatch.setattr(stop, "services", lambda _: {"one": Service("one", [], folder, str)})
+    stop.down({})
+    assert members == ["one"]
