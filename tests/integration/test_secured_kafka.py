@@ -1,92 +1,32 @@
-"""A real Kafka with TLS, logins and ACLs: what a right set-up needs, and the sentence for each wrong one.
+"""The scripts on a real Kafka with TLS, logins and ACLs: what each needs, and the sentence for what it lacks."""
 
-The rights are those of docs/operations.md, and no more.
-"""
-
-import os
 import re
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import TopicPartition
 from kafka.admin import ResourceType
-from kafka_client import explained
-from pipeline import poll_until
 from registration.supervisors import topic_ids
-from repository import ROOT, job_settings, run_script
 from secured_kafka import MODULES, Broker, plain, scram
+from secured_services import GROUP, TOPIC, TOPICS, Rights, listed, script, sentence, settings, with_topics
 from service import contract
-from service.settings import checked
-from windows_job.settings import Settings
-from windows_job.sink import ExactlyOnceSink
 
 pytestmark = pytest.mark.timeout(300)
 
-TOPIC, GROUP, TRANSACTION = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
-TOPICS = {role: topic.name for role, topic in contract.topics().items()}
-GROUP_ID, TRANSACTIONAL_ID = "sensor-data-windows-job", "sensor-data-progress-windows-job"
 GENERATOR_GROUP_ID = "sensor-data-generator"
-Rights = dict[tuple[ResourceType, str], str]
-
 # docs/operations.md, "Kafka ACLs"
-TOPICS_STEP: Rights = {(TOPIC, name): "CREATE DESCRIBE DESCRIBE_CONFIGS ALTER_CONFIGS" for name in TOPICS.values()}
 GENERATOR: Rights = {
     (TOPIC, TOPICS["raw"]): "READ WRITE",
     (TOPIC, TOPICS["runs"]): "WRITE",
     (GROUP, GENERATOR_GROUP_ID): "READ",
 }
-JOB: Rights = {
-    (TOPIC, TOPICS["raw"]): "READ",
-    (TOPIC, TOPICS["control"]): "READ WRITE",
-    (TOPIC, TOPICS["progress"]): "READ WRITE",
-    **{(TOPIC, TOPICS[role]): "WRITE" for role in ("aggregated", "rejected", "late")},
-    (TRANSACTION, TRANSACTIONAL_ID): "WRITE DESCRIBE",
-    (GROUP, GROUP_ID): "READ",
-}
-
-
-def listed(rights: Rights, without: tuple[ResourceType, str] | None = None) -> list[tuple[ResourceType, str, str]]:
-    return [(kind, name, operations) for (kind, name), operations in rights.items() if (kind, name) != without]
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with with_topics(tmp_path_factory.mktemp("secured-kafka")) as made:
         yield made
-
-
-@contextmanager
-def with_topics(folder: Path, *configuration: str) -> Iterator[Broker]:
-    """A broker with the pipeline's topics, made by a user with the rights that this needs."""
-    made = Broker(folder, *configuration)
-    try:
-        made.start()
-        made.add_user("nobody")
-        made.add_user("topics", *listed(TOPICS_STEP))
-        assert script(made, "kafka/create_topics.py", made.kafka.properties("topics")).returncode == 0
-        yield made
-    finally:
-        made.stop()
-
-
-def script(broker: Broker, path: str, properties: str, listener: str = "SASL", **settings: str) -> Any:
-    """A service's script as it ends."""
-    given = {"KAFKA_BOOTSTRAP_SERVERS": broker.kafka.address(listener), "KAFKA_CLIENT_PROPERTIES": properties}
-    return run_script([sys.executable, str(ROOT / path)], given | settings)
-
-
-def sentence(done: Any, code: int = 1) -> str:
-    """The one error that a script ends with."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    errors = [line for line in done.stderr.splitlines() if " ERROR " in line]
-    assert len(errors) == 1, done.stderr
-    assert "secret" not in done.stderr + done.stdout
-    return str(errors[0].split(": ", 1)[1])
 
 
 def send(broker: Broker, tmp_path: Path, properties: str, listener: str = "SASL", **settings: str) -> Any:
@@ -257,100 +197,3 @@ def test_a_ledger_without_the_right_to_read(broker: Broker, right: tuple[Resourc
     name = f"auditor-{int(right[2] == 'DESCRIBE')}"
     broker.add_user(name, right)
     assert words in sentence(script(broker, "ledger/verify.py", broker.kafka.properties(name)))
-
-
-def settings(broker: Broker, user: str, **changed: str) -> Settings:
-    """The windows job's settings for a user."""
-    given = {
-        "KAFKA_BOOTSTRAP_SERVERS": broker.kafka.address(),
-        "KAFKA_CLIENT_PROPERTIES": broker.kafka.properties(user),
-    }
-    return checked(job_settings(), given | changed)
-
-
-def commit(of: Settings, batch: int = 0) -> None:
-    """What the job writes for a batch that has read 7 records of partition 0, and more than that."""
-    topics = [TOPICS[role] for role in ("raw", "control", "aggregated", "rejected", "late")]
-    sink = ExactlyOnceSink(of, topics, 10)
-    token = {"query_id": "q", "batch_id": batch, "watermark": 0, "newest": 0, "totals": {}}
-    offsets = {TOPICS["raw"]: {"0": 7, "1": 0}, TOPICS["control"]: {"0": 0}}
-    records = [(TOPICS[role], "1", "{}") for role in ("aggregated", "rejected", "late")]
-    try:
-        sink.commit(records, token | {"offsets": offsets})
-    finally:
-        sink.close()
-
-
-def committed(broker: Broker, group: str) -> dict[TopicPartition, int]:
-    """The offsets of a group. Kafka shows them a moment after it has acknowledged the end of the transaction."""
-    with broker.admin() as admin:
-        found = poll_until(f"offsets of {group}", lambda: admin.list_group_offsets([group])[group], 20)
-    return {partition: each.offset for partition, each in found.items()}
-
-
-def test_the_group_has_the_offsets_of_the_windows_that_are_committed(broker: Broker) -> None:
-    broker.add_user("job", *listed(JOB))
-    commit(settings(broker, "job"))
-    assert committed(broker, GROUP_ID) == {
-        TopicPartition(TOPICS["raw"], 0): 7,
-        TopicPartition(TOPICS["raw"], 1): 0,
-        TopicPartition(TOPICS["control"], 0): 0,
-    }
-    broker.allow("job", (GROUP, "other", "READ"), (TRANSACTION, "other-id", "WRITE DESCRIBE"))
-    commit(settings(broker, "job", KAFKA_GROUP_ID="other", KAFKA_TRANSACTIONAL_ID="other-id"))
-    assert len(committed(broker, "other")) == 3
-
-
-@pytest.mark.parametrize(
-    ("missing", "words"),
-    [
-        ((TRANSACTION, TRANSACTIONAL_ID), "KAFKA_TRANSACTIONAL_ID (or kafka_transactional_id)"),
-        ((GROUP, GROUP_ID), "KAFKA_GROUP_ID (or kafka_group_id; of the generator KAFKA_GENERATOR_GROUP_ID)"),
-        *(((TOPIC, name), f"use the topic {name}: ") for kind, name in JOB if kind is TOPIC),
-    ],
-)
-def test_a_job_that_lacks_a_right(broker: Broker, missing: tuple[ResourceType, str], words: str) -> None:
-    name = f"job-without-{missing[1]}"
-    broker.add_user(name, *listed(JOB, without=missing))
-    of = settings(broker, name)
-    with pytest.raises(Exception) as error:
-        commit(of)
-    said = explained(of.kafka, error.value)
-    assert said and words in said, error.value
-
-
-@pytest.mark.parametrize(
-    ("configuration", "words"),
-    [
-        (
-            "offsets.topic.replication.factor=3",
-            f"the offsets of the group {GROUP_ID}: it can't use its topic __consumer_offsets.",
-        ),
-        (
-            "transaction.state.log.replication.factor=3",
-            f"the transactions of {TRANSACTIONAL_ID}: it can't use its topic __transaction_state.",
-        ),
-    ],
-)
-def test_more_copies_of_kafkas_own_topics_than_brokers(tmp_path: Path, configuration: str, words: str) -> None:
-    """The job ends with a sentence, where kafka-python would wait for ever. It needs no right besides its own."""
-    # The job as a program, since it must also end, with a shorter limit.
-    job = (
-        f"import runpy, sys; sys.path.append({str(ROOT / 'pyspark')!r})\n"
-        "import windows_job.sink; windows_job.sink.COORDINATOR_TIMEOUT = 2\n"
-        f"runpy.run_path({str(ROOT / 'pyspark/pyspark.py')!r}, run_name='__main__')\n"
-    )
-    with with_topics(tmp_path, configuration) as broker:
-        broker.add_user("job", *listed(JOB))
-        environment = {
-            "PATH": os.environ["PATH"],
-            "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1",
-            "KAFKA_BOOTSTRAP_SERVERS": broker.kafka.address(),
-            "KAFKA_CLIENT_PROPERTIES": broker.kafka.properties("job"),
-            "CHECKPOINT_LOCATION": str(tmp_path / "checkpoint"),
-            "WINDOWS_JOB_STATE_FILE": str(tmp_path / "job.json"),
-        }
-        said = sentence(run_script([sys.executable, "-c", job], environment))
-    assert said.startswith(f"Kafka at {broker.kafka.address()} does not coordinate {words}")
-    assert configuration.partition("=")[0] in said
-    assert "the number of its brokers, which is 1: start more brokers, or lower" in said
