@@ -12,7 +12,7 @@ sys.path.append(str(ROOT / "pyspark"))  # at the end, or its pyspark.py would be
 
 
 def pytest_configure() -> None:
-    """No test uses, or stops, the stack of whoever runs it, or takes a setting from their shell."""
+    """Tests neither find the developer's own stack nor take settings from the shell."""
     os.environ["STACK_DIR"] = f"{tempfile.gettempdir()}/sensor-data-tests-{os.getpid()}"
     # Only now: local_stack reads STACK_DIR when it is imported.
     for name in importlib.import_module("shell").SETTINGS:

@@ -189,9 +189,9 @@ def new_pipeline(folder: Path, ports: Mapping[str, int]) -> Pipeline:
 
 
 def java_for_short_runs() -> Path:
-    """A folder for JAVA_HOME whose java has no optimizing compiler.
+    """A folder for JAVA_HOME, whose java runs without its optimizing compiler.
 
-    A test's processes end before they have saved what it takes: a fifth to a quarter of their CPU time.
+    Most processes of a test end before that compiler pays for itself (decision 0122).
     """
     home, itself = FOLDER.with_name(f"{FOLDER.name}-java"), Path(java())
     (home / "bin").mkdir(parents=True, exist_ok=True)

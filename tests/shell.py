@@ -1,4 +1,4 @@
-"""What the shell of whoever runs the tests sets for a stack of their own."""
+"""The settings of a stack, which tests don't take from the developer's shell."""
 
 from local_stack.env_file import env_file
 from local_stack.services import doctor, ledger, services

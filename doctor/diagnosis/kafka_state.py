@@ -14,7 +14,7 @@ from kafka_client import KafkaClient, NoAccess, await_access
 from diagnosis.seen import Ends, FoundTopic, Offsets
 
 TIMEOUT = 5  # seconds for an answer
-LOGIN_TIMEOUT = 10  # seconds: await_access() names a login that Kafka refuses after a few attempts
+LOGIN_TIMEOUT = 10  # seconds; await_access() needs several attempts to name a refused login
 READ_TIMEOUT = 3  # seconds to read a few records
 READ_LIMIT = 64 * 2**20  # bytes of values to read: a rejected record has up to 1.4 MiB, and the container little memory
 

@@ -100,13 +100,18 @@ def members() -> dict[psutil.Process, str]:
     return found
 
 
+def stopped_last(rows: Iterable[Service]) -> list[str]:
+    """The names of the services that others need until they have ended, in the order in which they are stopped."""
+    return [row.name for row in rows if row.stopped_last][::-1]
+
+
 def stop_members(rows: Iterable[Service] = ()) -> list[str]:
     """Stop what members() finds, in the way that `rows` say, the process manager first; returns the names.
 
     Raises StackError when a process can't be stopped.
     """
     service = {row.name: row for row in rows}
-    last = [name for name in service if service[name].stopped_last][::-1]
+    last = stopped_last(service.values())
     killed = {name for name in service if service[name].stop_signal == "KILL"}
     found = members()
     names = list(dict.fromkeys(found.values()))

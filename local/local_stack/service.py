@@ -26,6 +26,10 @@ class Process:
         return self.state in ("STARTING", "RUNNING")
 
     @property
+    def ended(self) -> bool:
+        return self.state in ("STOPPED", "EXITED", "FATAL")
+
+    @property
     def finished(self) -> bool:
         """It has ended by itself, without an error."""
         return self.state == "EXITED" and self.exit_code == 0

@@ -16,7 +16,6 @@ from local_stack.service import Service
 from local_stack.services import ledger, services
 
 STOP_LIMIT = 180  # seconds that the process manager has to stop everything
-UNSTOPPED = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")  # the states of a process that has not ended
 
 # What a stack creates in its folder, which may hold other things as well, besides what the services' rows name.
 FILES = ["logs/*.log*", "services/*.json*", "services/*.starts*", "supervisord.*", "supervisor.sock*", "settings.*"]
@@ -40,8 +39,9 @@ def stop(rows: Collection[Service]) -> None:
         pid = manager.rpc().getPID()
         logger.info("stopping ...")
         deadline = time.monotonic() + STOP_LIMIT
-        for step in steps(rows):
-            stop_processes(step, deadline)
+        last = manager.stopped_last(rows)
+        for names in ([row.name for row in rows if row.name not in last], *([name] for name in last)):
+            stop_processes(names, deadline)
         with suppress(OSError):  # it was killed meanwhile
             manager.rpc().shutdown()
         with suppress(psutil.NoSuchProcess):
@@ -50,25 +50,17 @@ def stop(rows: Collection[Service]) -> None:
         logger.info("stopped what still ran without a process manager: %s", ", ".join(left))
 
 
-def steps(rows: Collection[Service]) -> list[list[str]]:
-    """The names of the services that are stopped at once: those that others need one by one, after the others."""
-    return [
-        [row.name for row in rows if not row.stopped_last],
-        *([row.name] for row in reversed([*rows]) if row.stopped_last),
-    ]
-
-
 def stop_processes(names: Collection[str], deadline: float) -> None:
-    """Stop these, and return when they have ended, or at the `deadline`, by the monotonic clock.
+    """Stop services at once, and return when they have ended, or at the `deadline`, by the monotonic clock.
 
-    A shutdown of the process manager would do the same, with up to a second for each service, one that has ended too.
+    The process manager's own shutdown takes up to a second for each service, even for one that has ended.
     """
     for name in names:
         with suppress(Fault, OSError):  # it has ended, or the process manager has, or doesn't know it
             manager.rpc().stopProcess(name, False)
     while time.monotonic() < deadline:
         current = manager.processes()
-        if not any(name in current and current[name].state in UNSTOPPED for name in names):
+        if all(name not in current or current[name].ended for name in names):
             return
         time.sleep(0.1)
 

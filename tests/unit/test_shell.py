@@ -1,4 +1,4 @@
-"""Tests and the stack of whoever runs them."""
+"""Tests find neither the developer's own stack nor the settings of the shell."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ from shell import SETTINGS
 SET = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example:9092", "KAFKA_PORT": "1", "WAIT": "1", "MAKEFLAGS": " -- WORKERS=1"}
 
 
-def test_no_test_finds_the_users_own_stack() -> None:
-    """A unit test of `make reset` has stopped one."""
+def test_no_test_finds_the_developers_own_stack() -> None:
+    """A unit test of `make reset` once stopped it."""
     assert not paths.STACK.is_relative_to(ROOT)
     assert manager.members() == {}
 
@@ -21,7 +21,7 @@ def test_no_test_takes_a_setting_from_the_shell() -> None:
     assert not SETTINGS & os.environ.keys()
 
 
-def test_the_two_tests_before_see_what_the_shell_sets() -> None:
+def test_settings_of_the_shell_are_removed_before_the_tests() -> None:
     this = [sys.executable, "-m", "pytest", "-q", "-k", "no_test", __file__]
     done = subprocess.run(this, cwd=ROOT, env=os.environ | SET, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
